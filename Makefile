@@ -1,0 +1,42 @@
+# mod_mptcp is built by apxs, against the httpd that apxs belongs to.
+#
+#   make            .libs/mod_mptcp.so
+#   make install    into httpd's module directory, below $(DESTDIR)
+#   make check      the test suite, on each of $(MPMS)
+#   make demo       two paths, measured and cut
+#   make clean
+
+APXS    ?= apxs
+CC      ?= cc
+WARN    ?= -Wall -Wextra
+CFLAGS  ?= -g -O2
+LDFLAGS ?=
+
+MODULE  = .libs/mod_mptcp.so
+SOURCES = mod_mptcp.c listen_hooks.c listen_change.c proxy_hooks.c \
+          import_redirect.c
+HEADERS = mod_mptcp.h
+
+LIBEXECDIR = $(shell $(APXS) -q LIBEXECDIR)
+
+# apxs takes each word for the compiler or linker behind a -Wc, or -Wl,.
+# httpd looks up the module record alone, so nothing else is exported.
+to_cc = $(patsubst %,-Wc$(comma)%,$(1))
+comma = ,
+
+all: $(MODULE)
+
+$(MODULE): $(SOURCES) $(HEADERS) Makefile
+	$(APXS) -S CC="$(CC)" -c -o mod_mptcp.la \
+	    $(call to_cc,$(CFLAGS) $(WARN) -fvisibility=hidden) \
+	    $(if $(LDFLAGS),$(patsubst %,-Wl$(comma)%,$(LDFLAGS))) \
+	    $(SOURCES)
+
+install: $(MODULE)
+	install -d $(DESTDIR)$(LIBEXECDIR)
+	install -m 644 $(MODULE) $(DESTDIR)$(LIBEXECDIR)/
+
+clean:
+	rm -rf .libs *.la *.lo *.o *.slo
+
+.PHONY: all install clean

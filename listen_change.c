@@ -1,0 +1,204 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * A reload that changes the protocol of a listener that is already bound,
+ * without losing a connection.
+ *
+ * A bound socket keeps its protocol, and closing it resets whatever waits in
+ * its accept queue.  So the old socket stays, as one more active record of
+ * ap_listeners which the new children serve, and a second socket of the other
+ * protocol is bound beside it: SO_REUSEPORT, set on both, makes them a group.
+ * When both listen, a one-instruction classic BPF program sends every new
+ * connection to the one that is wanted.  Changing back is the same program
+ * with the other index.
+ *
+ * The socket that is steered away from is kept until the Listen line goes or
+ * the server stops: one idle descriptor a changed listener.  Closing it would
+ * save that, and cost the certainty about the indices: the kernel moves the
+ * group's last socket into the gap, but only when the last child that holds
+ * the closed one is gone.
+ *
+ * Facts (net/core/sock_reuseport.c, Linux 4.6 to 6.18): a socket that already
+ * listens joins the group as its first member when the second one listens;
+ * members are numbered in the order in which they joined; a program is
+ * attached through a plain TCP member (through an MPTCP socket it is refused
+ * with EOPNOTSUPP), and replaces the one before at once for the whole group.
+ */
+
+#include "mod_mptcp.h"
+
+#include <linux/filter.h>
+#include <sys/socket.h>
+
+APLOG_USE_MODULE(mptcp);
+
+/* Two listening sockets of one address, in the order in which they joined. */
+typedef struct {
+    ap_listen_rec *member[2];
+} listener_pair;
+
+/*
+ * The pairs outlive a restart, which this module's own statics do not: it is
+ * unloaded and loaded again.  They are in process->pool under this key; its
+ * number changes with the structure, for a reload may bring a newer module.
+ * Touched by the parent only, while it has a single thread.
+ */
+#define PAIRS_KEY "mod_mptcp:listener_pairs:1"
+
+static apr_array_header_t *known_pairs(process_rec *process)
+{
+    void *pairs = NULL;
+
+    apr_pool_userdata_get(&pairs, PAIRS_KEY, process->pool);
+    if (!pairs) {
+        pairs = apr_array_make(process->pool, 2, sizeof(listener_pair));
+        /* copies the key, which is in memory that will be unloaded */
+        apr_pool_userdata_set(pairs, PAIRS_KEY, NULL, process->pool);
+    }
+    return pairs;
+}
+
+static listener_pair *pair_of(const ap_listen_rec *lr, process_rec *process)
+{
+    apr_array_header_t *pairs = known_pairs(process);
+    int i;
+
+    for (i = 0; i < pairs->nelts; i++) {
+        listener_pair *pair = &APR_ARRAY_IDX(pairs, i, listener_pair);
+
+        if (pair->member[0] == lr || pair->member[1] == lr) {
+            return pair;
+        }
+    }
+    return NULL;
+}
+
+static int is_mptcp(const ap_listen_rec *lr)
+{
+    return mptcp_listener_option(lr, SOL_SOCKET, SO_PROTOCOL)
+           == IPPROTO_MPTCP;
+}
+
+static apr_status_t set_reuseport(apr_socket_t *sd)
+{
+    apr_os_sock_t fd;
+    int on = 1;
+
+    if (apr_os_sock_get(&fd, sd) != APR_SUCCESS
+        || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0) {
+        return errno;
+    }
+    return APR_SUCCESS;
+}
+
+/*
+ * Would core's bind succeed?  Core ends the whole server when it does not;
+ * a listener that keeps its old protocol is the lesser evil.
+ */
+static apr_status_t try_bind(const ap_listen_rec *lr, int protocol,
+                             apr_pool_t *p)
+{
+    apr_socket_t *sd;
+    apr_status_t rv = mptcp_listener_new_socket(lr, protocol, p, &sd);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    /* the options of core's make_sock() that have a say in a conflict */
+    apr_socket_opt_set(sd, APR_SO_REUSEADDR, 1);
+    if (lr->bind_addr->family == APR_INET6) {
+        apr_socket_opt_set(sd, APR_IPV6_V6ONLY,
+                           mptcp_listener_option(lr, IPPROTO_IPV6,
+                                                 IPV6_V6ONLY) > 0);
+    }
+    rv = set_reuseport(sd);
+    if (rv == APR_SUCCESS) {
+        rv = apr_socket_bind(sd, lr->bind_addr);
+    }
+    apr_socket_close(sd);
+    return rv;
+}
+
+void mptcp_listener_change(ap_listen_rec *lr, int wanted,
+                           mptcp_server_conf *conf, process_rec *process)
+{
+    int protocol = wanted ? IPPROTO_MPTCP : 0;
+    ap_listen_rec *old;
+    listener_pair *pair;
+    apr_socket_t *sd;
+    apr_status_t rv;
+
+    if (is_mptcp(lr) == wanted || pair_of(lr, process)) {
+        return;                 /* as it should be, or a matter of steering */
+    }
+
+    rv = mptcp_listener_new_socket(lr, protocol, process->pool, &sd);
+    if (rv != APR_SUCCESS) {
+        conf->listen_status = rv;
+        return;
+    }
+    if ((rv = set_reuseport(lr->sd)) != APR_SUCCESS
+        || (rv = set_reuseport(sd)) != APR_SUCCESS
+        || (rv = try_bind(lr, protocol, process->pool)) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, ap_server_conf,
+                     "%pI stays %s until httpd is stopped and started: "
+                     "no second socket can be bound beside it",
+                     lr->bind_addr, wanted ? "TCP" : "MPTCP");
+        apr_socket_close(sd);
+        return;
+    }
+
+    /* lr, which core will bind and listen on, is second in the group */
+    old = apr_pmemdup(process->pool, lr, sizeof(*lr));
+    lr->sd = sd;
+    lr->active = 0;
+    lr->next = old;
+    pair = apr_array_push(known_pairs(process));
+    pair->member[0] = old;
+    pair->member[1] = lr;
+}
+
+/* Send the group's new connections to its member number INDEX. */
+static apr_status_t steer(const listener_pair *pair, int index)
+{
+    struct sock_filter code[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
+    struct sock_fprog program = { 1, code };
+    const ap_listen_rec *tcp = pair->member[is_mptcp(pair->member[0])];
+    apr_os_sock_t fd;
+
+    code[0].k = index;
+    if (apr_os_sock_get(&fd, tcp->sd) != APR_SUCCESS
+        || setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program,
+                      sizeof(program)) != 0) {
+        return errno;
+    }
+    return APR_SUCCESS;
+}
+
+void mptcp_listener_steer(mptcp_server_conf *conf, process_rec *process)
+{
+    apr_array_header_t *pairs = known_pairs(process);
+    int i;
+
+    for (i = pairs->nelts - 1; i >= 0; i--) {
+        listener_pair *pair = &APR_ARRAY_IDX(pairs, i, listener_pair);
+        /* the directive finds both records, but for the first time one */
+        int wanted = mptcp_array_has(conf->listeners, pair->member[0])
+                     || mptcp_array_has(conf->listeners, pair->member[1]);
+        apr_status_t rv;
+
+        if (!pair->member[0]->active || !pair->member[1]->active) {
+            /* the Listen line is gone, and core has closed both */
+            *pair = APR_ARRAY_IDX(pairs, pairs->nelts - 1, listener_pair);
+            apr_array_pop(pairs);
+            continue;
+        }
+        rv = steer(pair, is_mptcp(pair->member[1]) == wanted);
+        if (rv != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, rv, ap_server_conf,
+                         "%pI serves both TCP and MPTCP until httpd is "
+                         "stopped and started: SO_ATTACH_REUSEPORT_CBPF",
+                         pair->member[0]->bind_addr);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file mod_mptcp.h
+ * @brief What the files of mod_mptcp share, and what each offers the others.
+ *
+ * Everything here is internal to the module: the shared object exports the
+ * module record alone.
+ */
+
+#ifndef MOD_MPTCP_H
+#define MOD_MPTCP_H
+
+#include "httpd.h"
+#include "http_config.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "http_main.h"                  /* ap_server_conf */
+#include "ap_listen.h"
+
+#include "apr_hash.h"
+#include "apr_portable.h"               /* apr_os_sock_get() */
+#include "apr_strings.h"
+#include "apr_tables.h"
+
+/*
+ * Kernel constants which older headers lack (linux/in.h, linux/mptcp.h).
+ * They are fixed ABI; whether the running kernel knows them is always asked
+ * at run time.
+ */
+#include <netinet/in.h>
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262               /* Linux 5.6 */
+#endif
+
+/*
+ * APLOG_USE_MODULE() for every file but mod_mptcp.c, whose
+ * AP_DECLARE_MODULE() sets the log index of that one file only.  Declared
+ * before that macro, the visibility holds for the definition as well: the
+ * module is compiled with -fvisibility=hidden, and httpd looks up just this.
+ */
+extern module AP_MODULE_DECLARE_DATA mptcp_module
+    __attribute__((visibility("default")));
+
+/** What is kept per server_rec; pool: pconf, so one configuration's life. */
+typedef struct {
+    /** ap_listen_rec *: the listeners to be MPTCP (main server only) */
+    apr_array_header_t *listeners;
+    /** why the kernel gave no MPTCP socket to a listener, or APR_SUCCESS */
+    apr_status_t listen_status;
+    /**
+     * what multipathtcp= said: keys are worker->s as the configuration was
+     * read, values point at 0 or 1 (main server only, for all servers)
+     */
+    apr_hash_t *worker_settings;
+} mptcp_server_conf;
+
+/** The configuration of the main server, where server-wide settings are. */
+mptcp_server_conf *mptcp_main_conf(void);
+
+/**
+ * What it means that socket(..., IPPROTO_MPTCP) failed.
+ * @param status Its errno
+ * @return The errno's name and where to look, for the log
+ */
+const char *mptcp_refusal_text(apr_status_t status);
+
+/** Is the pointer an element of this array of pointers? */
+int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer);
+
+/* ---- listen_hooks.c: listening sockets -------------------------------- */
+
+/**
+ * MPTCPListen [IP-address:]portnumber [protocol]
+ * @return NULL, or what is wrong with the arguments and what is allowed
+ */
+const char *mptcp_listen_directive(cmd_parms *cmd, void *dummy,
+                                   int argc, char *const argv[]);
+
+/** Hooks that run around the MPM's binding of the listeners. */
+void mptcp_listen_register_hooks(void);
+
+/**
+ * An integer socket option of a listener.
+ * @return Its value, or -1 where getsockopt() refuses
+ */
+int mptcp_listener_option(const ap_listen_rec *lr, int level, int option);
+
+/**
+ * A new, unbound socket for a listener's address.
+ * @param protocol IPPROTO_MPTCP, or 0 for TCP
+ * @param p Its cleanup closes the socket
+ * @return APR_SUCCESS or the errno of socket()
+ */
+apr_status_t mptcp_listener_new_socket(const ap_listen_rec *lr, int protocol,
+                                       apr_pool_t *p, apr_socket_t **sd);
+
+/* ---- listen_change.c: a reload that changes a listener's protocol ------ */
+
+/**
+ * To be called before the MPM's open_logs: if a bound listener has the wrong
+ * protocol, put a new socket for core to bind beside the old one.
+ * @param wanted Is it to be MPTCP?
+ * @param conf Its listen_status is set if the kernel gives no MPTCP socket
+ */
+void mptcp_listener_change(ap_listen_rec *lr, int wanted,
+                           mptcp_server_conf *conf, process_rec *process);
+
+/**
+ * To be called after the MPM's open_logs: send new connections to the socket
+ * of the wanted protocol, wherever an address has one of each.
+ */
+void mptcp_listener_steer(mptcp_server_conf *conf, process_rec *process);
+
+/* ---- proxy_hooks.c: mod_proxy's connections --------------------------- */
+
+/** Hooks that give workers the parameter multipathtcp and act on it. */
+void mptcp_proxy_register_hooks(void);
+
+/* ---- import_redirect.c: ELF ------------------------------------------- */
+
+/**
+ * Let every call of an imported function that a loaded object makes reach
+ * another function, until the pool is cleared.
+ *
+ * Only the import slots of that one object change: no code, and nobody
+ * else's calls.  To be called while the process has a single thread and
+ * before it forks, so that no caller sees a half-made change and all children
+ * share it.  The pool must be cleared before the object is unloaded: pconf
+ * does that for any object which LoadModule brought, because cleanups run in
+ * reverse order of their registration.
+ *
+ * @param inside An address inside the object, such as its module record
+ * @param symbol The imported function's name
+ * @param replacement The function to be called instead; it may call the
+ *        original by its name, since its own object's import is untouched
+ * @param p Its cleanup puts the slots back
+ * @param reason Set on failure to what was missing, for the log
+ * @return APR_SUCCESS; APR_ENOTIMPL on a CPU whose relocations are not known
+ *         here; APR_ENOENT when no object contains the address or it has no
+ *         such import; APR_EINVAL when its dynamic section is not sane;
+ *         or the errno of mprotect()
+ */
+apr_status_t mptcp_import_redirect(const void *inside, const char *symbol,
+                                   void *replacement, apr_pool_t *p,
+                                   const char **reason);
+
+#endif /* MOD_MPTCP_H */
