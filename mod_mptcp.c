@@ -17,6 +17,8 @@ static void *create_server_conf(apr_pool_t *p, server_rec *s)
 
     (void)s;
     conf->listeners = apr_array_make(p, 4, sizeof(ap_listen_rec *));
+    conf->listen_default = 0;
+    conf->fallback = 1;
     conf->worker_settings = apr_hash_make(p);
     return conf;
 }
@@ -57,16 +59,33 @@ int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer)
     return 0;
 }
 
+static const char *set_fallback(cmd_parms *cmd, void *dummy, int flag)
+{
+    mptcp_server_conf *conf = ap_get_module_config(cmd->server->module_config,
+                                                   &mptcp_module);
+
+    (void)dummy;
+    conf->fallback = flag;
+    return ap_check_cmd_context(cmd, GLOBAL_ONLY);
+}
+
 static const command_rec directives[] = {
     AP_INIT_TAKE_ARGV("MPTCPListen", mptcp_listen_directive, NULL, RSRC_CONF,
                       "an address and port to listen on with Multipath TCP: "
                       "[IP-address:]portnumber [protocol], as for Listen"),
+    AP_INIT_FLAG("MPTCPListenDefault", mptcp_listen_default_directive, NULL,
+                 RSRC_CONF, "On makes every Listen an MPTCPListen; Off is the "
+                 "default"),
+    AP_INIT_FLAG("MPTCPFallback", set_fallback, NULL, RSRC_CONF,
+                 "On (default) uses TCP where the kernel gives no MPTCP "
+                 "socket, Off refuses to start"),
     { .name = NULL }
 };
 
 static void register_hooks(apr_pool_t *p)
 {
     (void)p;
+    mptcp_listen_directives_register_hooks();
     mptcp_listen_register_hooks();
     mptcp_proxy_register_hooks();
 }

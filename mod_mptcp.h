@@ -47,6 +47,10 @@ extern module AP_MODULE_DECLARE_DATA mptcp_module
 typedef struct {
     /** ap_listen_rec *: the listeners to be MPTCP (main server only) */
     apr_array_header_t *listeners;
+    /** MPTCPListenDefault: 1 On, 0 Off (main server only) */
+    int listen_default;
+    /** MPTCPFallback: 1 On, 0 Off (main server only) */
+    int fallback;
     /** why the kernel gave no MPTCP socket to a listener, or APR_SUCCESS */
     apr_status_t listen_status;
     /**
@@ -69,7 +73,7 @@ const char *mptcp_refusal_text(apr_status_t status);
 /** Is the pointer an element of this array of pointers? */
 int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer);
 
-/* ---- listen_hooks.c: listening sockets -------------------------------- */
+/* ---- listen_directives.c: which listeners are to be MPTCP --------------- */
 
 /**
  * MPTCPListen [IP-address:]portnumber [protocol]
@@ -78,14 +82,28 @@ int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer);
 const char *mptcp_listen_directive(cmd_parms *cmd, void *dummy,
                                    int argc, char *const argv[]);
 
-/** Hooks that run around the MPM's binding of the listeners. */
+/** MPTCPListenDefault On|Off; returns NULL or why it cannot stand here. */
+const char *mptcp_listen_default_directive(cmd_parms *cmd, void *dummy,
+                                           int flag);
+
+/** Is this listener to be MPTCP by the configuration now read? */
+int mptcp_listener_wanted(const mptcp_server_conf *conf,
+                          const ap_listen_rec *lr);
+
+void mptcp_listen_directives_register_hooks(void);
+
+/* ---- listen_hooks.c: listening sockets, before and after their binding -- */
+
 void mptcp_listen_register_hooks(void);
 
 /**
- * An integer socket option of a listener.
+ * An integer socket option.
  * @return Its value, or -1 where getsockopt() refuses
  */
-int mptcp_listener_option(const ap_listen_rec *lr, int level, int option);
+int mptcp_socket_option(apr_socket_t *sd, int level, int option);
+
+/** Is a listener's socket MPTCP, as the kernel says? */
+int mptcp_listener_is_mptcp(const ap_listen_rec *lr);
 
 /**
  * A new, unbound socket for a listener's address.
@@ -96,16 +114,31 @@ int mptcp_listener_option(const ap_listen_rec *lr, int level, int option);
 apr_status_t mptcp_listener_new_socket(const ap_listen_rec *lr, int protocol,
                                        apr_pool_t *p, apr_socket_t **sd);
 
-/* ---- listen_change.c: a reload that changes a listener's protocol ------ */
+/* ---- listen_change.c: a reload that changes a listener's protocol ------- */
+
+/* All of these are for the parent, while it has a single thread. */
 
 /**
- * To be called before the MPM's open_logs: if a bound listener has the wrong
- * protocol, put a new socket for core to bind beside the old one.
- * @param wanted Is it to be MPTCP?
- * @param conf Its listen_status is set if the kernel gives no MPTCP socket
+ * Has the address of a listener a socket of each protocol, from an earlier
+ * change?
  */
-void mptcp_listener_change(ap_listen_rec *lr, int wanted,
-                           mptcp_server_conf *conf, process_rec *process);
+int mptcp_listener_has_twin(const ap_listen_rec *lr, process_rec *process);
+
+/**
+ * To be called before the MPM's open_logs, for a bound listener of the wrong
+ * protocol: put a new socket for core to bind beside the old one.
+ * @param wanted Is it to be MPTCP?
+ * @param buckets Is ListenCoresBucketsRatio in force?
+ */
+void mptcp_listener_change(ap_listen_rec *lr, int wanted, int buckets,
+                           process_rec *process);
+
+/**
+ * To be called before the MPM's open_logs where ListenCoresBucketsRatio is in
+ * force: of each pair of sockets that earlier changes made, keep the one that
+ * is wanted.
+ */
+void mptcp_listener_part_twins(mptcp_server_conf *conf, process_rec *process);
 
 /**
  * To be called after the MPM's open_logs: send new connections to the socket
@@ -113,9 +146,8 @@ void mptcp_listener_change(ap_listen_rec *lr, int wanted,
  */
 void mptcp_listener_steer(mptcp_server_conf *conf, process_rec *process);
 
-/* ---- proxy_hooks.c: mod_proxy's connections --------------------------- */
+/* ---- proxy_hooks.c: mod_proxy's connections ----------------------------- */
 
-/** Hooks that give workers the parameter multipathtcp and act on it. */
 void mptcp_proxy_register_hooks(void);
 
 /* ---- import_redirect.c: ELF ------------------------------------------- */
