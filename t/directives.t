@@ -35,6 +35,32 @@ refused("MPTCPListen 8001\nListen 8001",   qr/Cannot define multiple Listeners o
 refused("<VirtualHost *:80>\nMPTCPListen 8001\n</VirtualHost>",
     qr/MPTCPListen cannot occur within <VirtualHost> section/);
 
+# --- Listen with options, in trunk's grammar
+
+accepted('Listen 8001 options=multipathtcp');
+accepted('Listen 127.0.0.1:8001 https options=multipathtcp');
+refused('Listen 8001 options=freebind',
+    qr/Listen option 'freebind' in 'options=freebind' is not known: allowed in this httpd is multipathtcp/);
+refused('Listen 8001 http options=multipathtcp,v6only',
+    qr/Listen option 'v6only' in 'options=multipathtcp,v6only'/);
+refused('Listen 8001 options=', qr/Listen 'options=' names no option: allowed/);
+refused('Listen 8001 http more options=multipathtcp',
+    qr/Listen takes one or two arguments: $allowed, then options=/);
+refused('Listen 127.0.0.1 options=multipathtcp', qr/Listen 127\.0\.0\.1: Port must be specified/);
+refused("Listen 8001\nListen 8001 options=multipathtcp",
+    qr/httpd\.conf:.*Listen 8001: Cannot define multiple Listeners/s);
+refused("<VirtualHost *:80>\nListen 8001 options=multipathtcp\n</VirtualHost>",
+    qr/Listen (?:cannot occur within <VirtualHost>|requires)/);
+
+# --- Server-wide switches
+
+accepted("MPTCP${_}") for map { ("$_ On", "$_ Off") } qw(ListenDefault Fallback);
+for my $directive (qw(MPTCPListenDefault MPTCPFallback)) {
+    refused("$directive maybe", qr/$directive must be On or Off/);
+    refused("<VirtualHost *:80>\n$directive On\n</VirtualHost>",
+        qr/$directive cannot occur within <VirtualHost> section/);
+}
+
 # --- multipathtcp, and every other worker parameter
 
 my $url = 'http://127.0.0.1:8009/';
@@ -70,7 +96,7 @@ done_testing();
 
 sub check {
     my ($conf, %o) = @_;
-    $conf = "Listen 127.0.0.1:8000\n$conf" if $conf !~ /^(?:MPTCP)?Listen/;
+    $conf = "Listen 127.0.0.1:8000\n$conf" if $conf !~ /^(?:MPTCP)?Listen /;
     my ($status, $output) = MPTCP::Httpd->new(conf => $conf, %o)->config_test;
     return ($status, $output, $conf =~ s/\n/ | /gr . ($o{order} ? " (loaded $o{order})" : ''));
 }
