@@ -36,7 +36,18 @@ install: $(MODULE)
 	install -d $(DESTDIR)$(LIBEXECDIR)
 	install -m 644 $(MODULE) $(DESTDIR)$(LIBEXECDIR)/
 
+# The suite enters namespaces of its own; see t/TEST.  It stops at the first MPM
+# that fails, so that the closing lines are never those of another.
+MPMS  ?= event worker prefork
+TESTS ?=
+
+check: all
+	set -e; for mpm in $(MPMS); do MPTCP_MPM=$$mpm t/TEST $(TESTS); done
+
+demo: all
+	perl -It/lib tools/demo.pl
+
 clean:
 	rm -rf .libs *.la *.lo *.o *.slo
 
-.PHONY: all install clean
+.PHONY: all install check demo clean
