@@ -140,7 +140,96 @@ static int check_kernel(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     return OK;
 }
 
+/* ---- TCP_DEFER_ACCEPT --------------------------------------------------- */
+
+/*
+ * Core sets TCP_DEFER_ACCEPT on http and https listeners (AcceptFilter), on
+ * every restart anew.  There it makes the kernel drop the bare third ACK of
+ * each MP_JOIN, so that no second path is used for about 31 seconds (Linux
+ * 6.18).  What it is for, not waking a process before the request is there,
+ * is worth less on an MPTCP listener.
+ */
+static void clear_defer_accept(apr_socket_t *sd, server_rec *s)
+{
+    apr_os_sock_t fd;
+    int off = 0;
+
+    if (mptcp_socket_option(sd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_MPTCP
+        /* a kernel that cannot clear it could not set it either */
+        || mptcp_socket_option(sd, IPPROTO_TCP, TCP_DEFER_ACCEPT) <= 0
+        || apr_os_sock_get(&fd, sd) != APR_SUCCESS) {
+        return;
+    }
+    if (setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &off, sizeof(off))) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
+                     "cannot clear TCP_DEFER_ACCEPT on an MPTCP listener, so "
+                     "that second paths will be used late: write "
+                     "'AcceptFilter http none' and 'AcceptFilter https none'");
+    }
+}
+
 /* ---- ListenCoresBucketsRatio -------------------------------------------- */
+
+/* Are there to be buckets?  ListenCoresBucketsRatio is core's own setting. */
+static int has_buckets(void)
+{
+    const ap_directive_t *line;
+
+    for (line = ap_conftree; line; line = line->next) {
+        if (ap_cstr_casecmp(line->directive, "ListenCoresBucketsRatio") == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+#ifdef AP_LISTEN_MPTCP
+
+/*
+ * Trunk makes the duplicates after its last hook in the parent, by the flags
+ * of the originals.  It sets TCP_DEFER_ACCEPT on them, out of our reach.
+ */
+static apr_status_t begin_duplicates(apr_pool_t *pconf, const char **reason)
+{
+    (void)pconf;
+    (void)reason;
+    return APR_SUCCESS;
+}
+
+/* pconf cleanup: the next configuration is to see the flags that it set. */
+static apr_status_t clear_flag(void *data)
+{
+    ap_listen_rec *lr = data;           /* in process->pool */
+
+    lr->flags &= ~AP_LISTEN_MPTCP;
+    return APR_SUCCESS;
+}
+
+static void end_duplicates(apr_pool_t *pconf, server_rec *s)
+{
+    ap_listen_rec *lr;
+    int any = 0;
+
+    for (lr = ap_listeners; lr; lr = lr->next) {
+        if (!mptcp_listener_is_mptcp(lr)) {
+            continue;
+        }
+        any = 1;
+        if (!(lr->flags & AP_LISTEN_MPTCP)) {
+            lr->flags |= AP_LISTEN_MPTCP;
+            apr_pool_cleanup_register(pconf, lr, clear_flag,
+                                      apr_pool_cleanup_null);
+        }
+    }
+    if (any && has_buckets() && is_real_pass()) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                     "with ListenCoresBucketsRatio this httpd uses second "
+                     "paths late: write 'AcceptFilter http none' and "
+                     "'AcceptFilter https none'");
+    }
+}
+
+#else
 
 /*
  * Within the MPM's open_logs, core makes a duplicate of each listener for each
@@ -188,18 +277,22 @@ static apr_status_t begin_duplicates(apr_pool_t *pconf, const char **reason)
                                  duplicates_pool, reason);
 }
 
-/* Are there to be buckets?  ListenCoresBucketsRatio is core's own setting. */
-static int has_buckets(void)
+static void end_duplicates(apr_pool_t *pconf, server_rec *s)
 {
-    const ap_directive_t *line;
+    int i;
 
-    for (line = ap_conftree; line; line = line->next) {
-        if (ap_cstr_casecmp(line->directive, "ListenCoresBucketsRatio") == 0) {
-            return 1;
-        }
+    (void)pconf;
+    if (!duplicates_pool) {
+        return;
     }
-    return 0;
+    for (i = 0; i < duplicates->nelts; i++) {
+        clear_defer_accept(APR_ARRAY_IDX(duplicates, i, apr_socket_t *), s);
+    }
+    apr_pool_destroy(duplicates_pool);
+    duplicates_pool = NULL;
 }
+
+#endif /* AP_LISTEN_MPTCP */
 
 /* ---- around the MPM's open_logs ----------------------------------------- */
 
@@ -262,32 +355,6 @@ static int before_bind(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     return OK;
 }
 
-/*
- * Core sets TCP_DEFER_ACCEPT on http and https listeners (AcceptFilter), on
- * every restart anew.  There it makes the kernel drop the bare third ACK of
- * each MP_JOIN, so that no second path is used for about 31 seconds (Linux
- * 6.18).  What it is for, not waking a process before the request is there,
- * is worth less on an MPTCP listener.
- */
-static void clear_defer_accept(apr_socket_t *sd, server_rec *s)
-{
-    apr_os_sock_t fd;
-    int off = 0;
-
-    if (mptcp_socket_option(sd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_MPTCP
-        /* a kernel that cannot clear it could not set it either */
-        || mptcp_socket_option(sd, IPPROTO_TCP, TCP_DEFER_ACCEPT) <= 0
-        || apr_os_sock_get(&fd, sd) != APR_SUCCESS) {
-        return;
-    }
-    if (setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &off, sizeof(off))) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
-                     "cannot clear TCP_DEFER_ACCEPT on an MPTCP listener, so "
-                     "that second paths will be used late: write "
-                     "'AcceptFilter http none' and 'AcceptFilter https none'");
-    }
-}
-
 /* open_logs, after the MPM: the listeners are bound, the error log is open. */
 static int after_bind(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                       server_rec *s)
@@ -299,16 +366,7 @@ static int after_bind(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     (void)plog;
     (void)ptemp;
     mptcp_listener_steer(conf, s->process);
-    if (duplicates_pool) {
-        int i;
-
-        for (i = 0; i < duplicates->nelts; i++) {
-            clear_defer_accept(APR_ARRAY_IDX(duplicates, i, apr_socket_t *),
-                               s);
-        }
-        apr_pool_destroy(duplicates_pool);
-        duplicates_pool = NULL;
-    }
+    end_duplicates(pconf, s);
     for (lr = ap_listeners; lr; lr = lr->next) {
         clear_defer_accept(lr->sd, s);
         if (mptcp_listener_wanted(conf, lr) && !mptcp_listener_is_mptcp(lr)

@@ -242,7 +242,7 @@ sub progress {
 
 sub check {
     my ($holds, $message) = @_;
-    push @failures, $message if !$holds;
+    push @failures, $message if !$holds && !grep { $_ eq $message } @failures;
     return;
 }
 

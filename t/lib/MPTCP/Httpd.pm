@@ -282,6 +282,9 @@ DefaultRuntimeDir "$root/run"
 PidFile "$root/run/httpd.pid"
 ErrorLog "$root/logs/error_log"
 DocumentRoot "$root/htdocs"
+<IfModule mime_module>
+    TypesConfig /dev/null
+</IfModule>
 $identity
 END
 }
