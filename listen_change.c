@@ -46,25 +46,11 @@ typedef struct {
     ap_listen_rec *member[2];
 } listener_pair;
 
-/*
- * The pairs outlive a restart, which this module's own statics do not: it is
- * unloaded and loaded again.  They are in process->pool under this key; its
- * number changes with the structure, for a reload may bring a newer module.
- * Touched by the parent only, while it has a single thread.
- */
 #define PAIRS_KEY "mod_mptcp:listener_pairs:1"
 
 static apr_array_header_t *known_pairs(process_rec *process)
 {
-    void *pairs = NULL;
-
-    apr_pool_userdata_get(&pairs, PAIRS_KEY, process->pool);
-    if (!pairs) {
-        pairs = apr_array_make(process->pool, 2, sizeof(listener_pair));
-        /* copies the key, which is in memory that will be unloaded */
-        apr_pool_userdata_set(pairs, PAIRS_KEY, NULL, process->pool);
-    }
-    return pairs;
+    return mptcp_process_array(process, PAIRS_KEY, sizeof(listener_pair));
 }
 
 static listener_pair *pair_of(const ap_listen_rec *lr, process_rec *process)

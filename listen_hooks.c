@@ -51,22 +51,41 @@ int mptcp_listener_is_mptcp(const ap_listen_rec *lr)
 }
 
 /*
- * Was this socket passed on by a service manager?  sd_listen_fds(3) has them
- * begin at descriptor 3; httpds that know socket activation make records of
- * them which look like core's own.
+ * The listeners whose sockets a service manager passed on: ap_listen_rec *, in
+ * process->pool, since what tells them is only there at first.
  */
-static int is_inherited(const ap_listen_rec *lr)
+#define INHERITED_KEY "mod_mptcp:inherited:1"
+
+static apr_array_header_t *inherited_listeners(process_rec *process)
+{
+    return mptcp_process_array(process, INHERITED_KEY,
+                               sizeof(ap_listen_rec *));
+}
+
+static int is_inherited(const ap_listen_rec *lr, process_rec *process)
+{
+    return mptcp_array_has(inherited_listeners(process), lr);
+}
+
+/*
+ * Descriptors that were passed on begin at 3 (sd_listen_fds(3)).  httpds that
+ * know socket activation make records of them which look like core's own, and
+ * take LISTEN_FDS out of the environment when the listeners are set up.
+ */
+static void note_inherited(process_rec *process)
 {
     const char *count = getenv("LISTEN_FDS");
     apr_int64_t n = count ? apr_strtoi64(count, NULL, 10) : 0;
-    apr_os_sock_t fd;
+    ap_listen_rec *lr;
 
-    if (apr_os_sock_get(&fd, lr->sd) != APR_SUCCESS) {
-        return 0;
+    for (lr = ap_listeners; lr; lr = lr->next) {
+        apr_os_sock_t fd;
+
+        if (apr_os_sock_get(&fd, lr->sd) == APR_SUCCESS
+            && fd >= 3 && fd - 3 < n && !is_inherited(lr, process)) {
+            APR_ARRAY_PUSH(inherited_listeners(process), ap_listen_rec *) = lr;
+        }
     }
-    return (fd >= 3 && fd - 3 < n)
-           || (!lr->active
-               && mptcp_socket_option(lr->sd, SOL_SOCKET, SO_ACCEPTCONN) > 0);
 }
 
 /* Is this process about to serve, not just reading the configuration? */
@@ -101,9 +120,9 @@ static int refused(mptcp_server_conf *conf, const ap_listen_rec *lr,
 }
 
 /*
- * check_config, which httpd -t runs as well as every start and restart: if a
- * listener lacks an MPTCP socket that it is to have, ask the kernel for one.
- * It is not bound.
+ * check_config, which httpd -t runs as well as every start and restart, ahead
+ * of open_logs: if a listener lacks an MPTCP socket that it is to have, ask the
+ * kernel for one.  It is not bound.
  */
 static int check_kernel(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                         server_rec *s)
@@ -115,10 +134,11 @@ static int check_kernel(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
 
     (void)pconf;
     (void)plog;
+    note_inherited(s->process);
     for (lr = ap_listeners; lr; lr = lr->next) {
         if (mptcp_listener_wanted(conf, lr) && !mptcp_listener_is_mptcp(lr)
             && !mptcp_listener_has_twin(lr, s->process)
-            && !is_inherited(lr)) {
+            && !is_inherited(lr, s->process)) {
             break;
         }
     }
@@ -340,7 +360,7 @@ static int before_bind(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
         int wanted = mptcp_listener_wanted(conf, lr);
 
         next = lr->next;                /* a change inserts behind lr */
-        if (is_inherited(lr)
+        if (is_inherited(lr, s->process)
             || mptcp_listener_is_mptcp(lr) == wanted
             || (wanted && conf->listen_status != APR_SUCCESS)) {
             continue;
@@ -370,7 +390,7 @@ static int after_bind(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     for (lr = ap_listeners; lr; lr = lr->next) {
         clear_defer_accept(lr->sd, s);
         if (mptcp_listener_wanted(conf, lr) && !mptcp_listener_is_mptcp(lr)
-            && is_inherited(lr) && is_real_pass()) {
+            && is_inherited(lr, s->process) && is_real_pass()) {
             ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                          "%pI was passed on by the service manager and stays "
                          "TCP: write 'SocketProtocol=mptcp' in its .socket "

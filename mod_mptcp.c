@@ -59,6 +59,20 @@ int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer)
     return 0;
 }
 
+apr_array_header_t *mptcp_process_array(process_rec *process, const char *key,
+                                        int size)
+{
+    void *array = NULL;
+
+    apr_pool_userdata_get(&array, key, process->pool);
+    if (!array) {
+        array = apr_array_make(process->pool, 1, size);
+        /* copies the key, which is in memory that will be unloaded */
+        apr_pool_userdata_set(array, key, NULL, process->pool);
+    }
+    return array;
+}
+
 static const char *set_fallback(cmd_parms *cmd, void *dummy, int flag)
 {
     mptcp_server_conf *conf = ap_get_module_config(cmd->server->module_config,

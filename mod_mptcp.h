@@ -73,6 +73,17 @@ const char *mptcp_refusal_text(apr_status_t status);
 /** Is the pointer an element of this array of pointers? */
 int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer);
 
+/**
+ * An array that outlives restarts, which this module's own statics do not: it
+ * is unloaded and loaded again.  For the parent, while it has a single thread.
+ * @param key Its name, with a number that changes with its elements' type,
+ *        since a reload may bring a newer module
+ * @param size Of an element, in bytes
+ * @return The array, empty at first; in process->pool
+ */
+apr_array_header_t *mptcp_process_array(process_rec *process, const char *key,
+                                        int size);
+
 /* ---- listen_directives.c: which listeners are to be MPTCP --------------- */
 
 /**

@@ -362,7 +362,7 @@ sub ss {
         $line =~ s/^(?:tcp|mptcp|udp)\s+//;
         my %socket;
         @socket{qw(state recv_q send_q local peer info)} = split ' ', $line, 6;
-        $socket{info} //= '';
+        $socket{info} = ($socket{info} // '') =~ s/\s+$//r;
         push @sockets, \%socket;
     }
     return @sockets;
