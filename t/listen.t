@@ -119,7 +119,12 @@ END
     for my $round ('a start', 'a graceful restart', 'another') {
         ok($httpd->graceful, $round) if $round ne 'a start';
         my (%tcp, %mptcp);
-        $tcp{ $_->{local} }++   for $lab->ss('server', '-tl');
+        # The old children hold the old buckets until they are gone.
+        $lab->wait_until(10, sub {
+            %tcp = ();
+            $tcp{ $_->{local} }++ for $lab->ss('server', '-tl');
+            return $tcp{"$address:80"} == $buckets;
+        });
         $mptcp{ $_->{local} }++ for $lab->ss('server', '-lM');
         is($mptcp{"$address:80"}, $buckets, "after $round: every bucket of an MPTCP listener is MPTCP");
         is($tcp{"$address:80"}, $buckets, '... and there is nothing else in its group');
