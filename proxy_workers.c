@@ -18,8 +18,9 @@
  * children that it forks.
  *
  * A virtual host has records, and with them connections, of its own of the
- * direct workers which it inherits.  Balancers' members are shared by the
- * server that defines them and those that inherit them.
+ * direct workers which it inherits, where that matters (part_direct()).
+ * Balancers' members are shared by the server that defines them and those
+ * that inherit them.
  *
  * mod_proxy need not be loaded, nor before this module: it is found by name,
  * and none of its symbols is linked.
@@ -176,8 +177,8 @@ const char *mptcp_proxy_default_directive(cmd_parms *cmd, void *dummy,
     conf->proxy_default = flag;
     /*
      * A virtual host without a directive of mod_proxy shares the main
-     * server's workers, connections included; with a default of its own it
-     * needs its own.
+     * server's configuration of it; with a default of its own it needs its
+     * own, see part_direct().
      */
     if (proxy) {
         ap_set_config_vectors(cmd->server, cmd->context, cmd->path, proxy,
@@ -195,6 +196,21 @@ int mptcp_proxy_default(const server_rec *s)
 }
 
 /* ---- settling --------------------------------------------------------- */
+
+/*
+ * A virtual host that has nothing of mod_proxy's, or no worker, of its own
+ * shares the main server's records of direct workers, and with them pooled
+ * connections.  With another default than that server's it is given records
+ * of its own, as it would have with one more ProxyPass.
+ */
+static void part_direct(const server_rec *s, proxy_server_conf *proxy,
+                        apr_hash_t *workers, apr_pool_t *pconf)
+{
+    if (proxy->workers->nelts && get_by_pointer(workers, proxy->workers->elts)
+        && mptcp_proxy_default(s) != mptcp_proxy_default(ap_server_conf)) {
+        proxy->workers = apr_array_copy(pconf, proxy->workers);
+    }
+}
 
 /*
  * The direct workers of a server.  One that is inherited and one of the
@@ -227,7 +243,7 @@ static void settle_direct(const server_rec *s, apr_array_header_t *list,
             by_name[worker->s->is_name_matchable], mptcp_worker_name(worker),
             APR_HASH_KEY_STRING);
 
-        /* a virtual host that has nothing of its own shares the records */
+        /* shared with the main server, which comes first? */
         if (!get_by_pointer(workers, worker)) {
             set_by_pointer(workers, worker,
                            setting ? setting : SETTING(mptcp_proxy_default(s)));
@@ -277,6 +293,7 @@ static int settle_workers(apr_pool_t *pconf, apr_pool_t *plog,
         proxy_server_conf *proxy = mptcp_proxy_conf(s);
 
         if (proxy) {
+            part_direct(s, proxy, conf->workers, pconf);
             settle_direct(s, proxy->workers, conf->workers, ptemp);
             settle_members(s, proxy->balancers, conf);
         }
