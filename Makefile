@@ -13,8 +13,8 @@ CFLAGS  ?= -g -O2
 LDFLAGS ?=
 
 MODULE  = .libs/mod_mptcp.so
-SOURCES = mod_mptcp.c listen_directives.c listen_hooks.c listen_change.c proxy_hooks.c \
-          import_redirect.c
+SOURCES = mod_mptcp.c listen_directives.c listen_hooks.c listen_change.c \
+          proxy_workers.c proxy_shared.c proxy_sockets.c import_redirect.c
 HEADERS = mod_mptcp.h
 
 LIBEXECDIR = $(shell $(APXS) -q LIBEXECDIR)

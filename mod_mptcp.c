@@ -19,7 +19,20 @@ static void *create_server_conf(apr_pool_t *p, server_rec *s)
     conf->listeners = apr_array_make(p, 4, sizeof(ap_listen_rec *));
     conf->listen_default = 0;
     conf->fallback = 1;
+    conf->proxy_default = MPTCP_UNSET;
     conf->worker_settings = apr_hash_make(p);
+    return conf;
+}
+
+/* Of a virtual host; what only the main server has is nobody's to inherit. */
+static void *merge_server_conf(apr_pool_t *p, void *basev, void *addv)
+{
+    const mptcp_server_conf *base = basev;
+    const mptcp_server_conf *add = addv;
+    mptcp_server_conf *conf = apr_pmemdup(p, add, sizeof(*add));
+
+    conf->proxy_default = add->proxy_default != MPTCP_UNSET
+                        ? add->proxy_default : base->proxy_default;
     return conf;
 }
 
@@ -90,6 +103,10 @@ static const command_rec directives[] = {
     AP_INIT_FLAG("MPTCPListenDefault", mptcp_listen_default_directive, NULL,
                  RSRC_CONF, "On makes every Listen an MPTCPListen; Off is the "
                  "default"),
+    AP_INIT_FLAG("MPTCPProxyDefault", mptcp_proxy_default_directive, NULL,
+                 RSRC_CONF,
+                 "On lets mod_proxy's workers that have no multipathtcp= "
+                 "connect by Multipath TCP; Off is the default"),
     AP_INIT_FLAG("MPTCPFallback", set_fallback, NULL, RSRC_CONF,
                  "On (default) uses TCP where the kernel gives no MPTCP "
                  "socket, Off refuses to start"),
@@ -101,7 +118,9 @@ static void register_hooks(apr_pool_t *p)
     (void)p;
     mptcp_listen_directives_register_hooks();
     mptcp_listen_register_hooks();
-    mptcp_proxy_register_hooks();
+    mptcp_proxy_workers_register_hooks();
+    mptcp_proxy_shared_register_hooks();
+    mptcp_proxy_sockets_register_hooks();
 }
 
 AP_DECLARE_MODULE(mptcp) = {
@@ -109,7 +128,7 @@ AP_DECLARE_MODULE(mptcp) = {
     NULL,                               /* create per-directory config */
     NULL,                               /* merge per-directory config */
     create_server_conf,                 /* create per-server config */
-    NULL,                               /* merge per-server config */
+    merge_server_conf,                  /* merge per-server config */
     directives,
     register_hooks,
 #ifdef AP_MODULE_FLAG_NONE              /* since 2.4.30 */

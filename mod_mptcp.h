@@ -43,21 +43,36 @@
 extern module AP_MODULE_DECLARE_DATA mptcp_module
     __attribute__((visibility("default")));
 
+/** A flag of mptcp_server_conf that no directive has set. */
+#define MPTCP_UNSET (-1)
+
 /** What is kept per server_rec; pool: pconf, so one configuration's life. */
 typedef struct {
     /** ap_listen_rec *: the listeners to be MPTCP (main server only) */
     apr_array_header_t *listeners;
     /** MPTCPListenDefault: 1 On, 0 Off (main server only) */
     int listen_default;
-    /** MPTCPFallback: 1 On, 0 Off (main server only) */
-    int fallback;
     /** why the kernel gave no MPTCP socket to a listener, or APR_SUCCESS */
     apr_status_t listen_status;
+    /** MPTCPFallback: 1 On, 0 Off (main server only) */
+    int fallback;
+    /** MPTCPProxyDefault: 1 On, 0 Off, or MPTCP_UNSET */
+    int proxy_default;
     /**
      * what multipathtcp= said: keys are worker->s as the configuration was
      * read, values point at 0 or 1 (main server only, for all servers)
      */
     apr_hash_t *worker_settings;
+    /**
+     * what that and MPTCPProxyDefault come to, from check_config on: keys are
+     * proxy_worker *, values point at 0 or 1 (main server only)
+     */
+    apr_hash_t *workers;
+    /**
+     * the same for members that balancers get at run time: keys are the
+     * balancers' arrays of members (main server only)
+     */
+    apr_hash_t *balancers;
 } mptcp_server_conf;
 
 /** The configuration of the main server, where server-wide settings are. */
@@ -157,9 +172,54 @@ void mptcp_listener_part_twins(mptcp_server_conf *conf, process_rec *process);
  */
 void mptcp_listener_steer(mptcp_server_conf *conf, process_rec *process);
 
-/* ---- proxy_hooks.c: mod_proxy's connections ----------------------------- */
+/* ---- proxy_workers.c: which of mod_proxy's workers want MPTCP --------- */
 
-void mptcp_proxy_register_hooks(void);
+/* mod_proxy.h, which need not be included for these */
+struct proxy_worker;
+
+/** MPTCPProxyDefault On|Off; returns NULL. */
+const char *mptcp_proxy_default_directive(cmd_parms *cmd, void *dummy,
+                                          int flag);
+
+/** Does MPTCPProxyDefault say On for this server? */
+int mptcp_proxy_default(const server_rec *s);
+
+/** Does any worker or server, from s on, want MPTCP?  From post_config on. */
+int mptcp_proxy_wants_any(server_rec *s);
+
+/**
+ * Is this worker to connect by MPTCP?  From check_config on, by any thread.
+ * @param worker One that is configured, was added at run time, is hidden
+ *        (mod_proxy_hcheck), or is mod_proxy's default for any backend
+ * @param s The server of the request, for the last
+ */
+int mptcp_worker_wants(const struct proxy_worker *worker, const server_rec *s);
+
+/** The worker itself, or that which it checks the health of. */
+const struct proxy_worker *
+mptcp_worker_checked(const struct proxy_worker *worker);
+
+/** A worker's URL, as mod_proxy's messages name it. */
+const char *mptcp_worker_name(const struct proxy_worker *worker);
+
+/** mod_proxy's proxy_server_conf of a server; NULL if it is not loaded. */
+void *mptcp_proxy_conf(const server_rec *s);
+
+/** A function that mod_proxy exports; NULL if there is none of this name. */
+void *mptcp_proxy_function(const char *name);
+
+/** Hooks that give workers the parameter multipathtcp. */
+void mptcp_proxy_workers_register_hooks(void);
+
+/* ---- proxy_shared.c: parameters that mod_proxy ignores ---------------- */
+
+/** Hooks that say which multipathtcp= has no effect, and why. */
+void mptcp_proxy_shared_register_hooks(void);
+
+/* ---- proxy_sockets.c: mod_proxy's sockets ----------------------------- */
+
+/** Hooks that make the sockets of workers which want it MPTCP. */
+void mptcp_proxy_sockets_register_hooks(void);
 
 /* ---- import_redirect.c: ELF ------------------------------------------- */
 
@@ -167,14 +227,16 @@ void mptcp_proxy_register_hooks(void);
  * Let every call of an imported function that a loaded object makes reach
  * another function, until the pool is cleared.
  *
- * Only the import slots of that one object change: no code, and nobody
- * else's calls.  To be called while the process has a single thread and
+ * Only the import slots of that object change: no code, and nobody else's
+ * calls.  To be called while the process has a single thread and
  * before it forks, so that no caller sees a half-made change and all children
  * share it.  The pool must be cleared before the object is unloaded: pconf
  * does that for any object which LoadModule brought, because cleanups run in
  * reverse order of their registration.
  *
- * @param inside An address inside the object, such as its module record
+ * @param inside An address inside the object, such as its module record; or
+ *        NULL for every loaded object that has the import, save the one that
+ *        the replacement is in
  * @param symbol The imported function's name
  * @param replacement The function to be called instead; it may call the
  *        original by its name, since its own object's import is untouched
