@@ -40,6 +40,7 @@ static const char *const limit_names[MPTCP_LIMITS] = {
 #define ALLOWED_WORDS \
     "[dev IF] [id N] [port N] [signal] [subflow] [backup] [fullmesh] " \
     "[laminar]"
+#define TWICE "%s is there twice: allowed is each word once"
 
 /* Digits and nothing else, at most max; -1 if it is not that. */
 static int parse_number(const char *text, int max)
@@ -113,13 +114,13 @@ static const char *parse_words(apr_pool_t *p, int argc, char *const argv[],
 
         if (flag) {
             if (ep->flags & flag) {
-                return apr_psprintf(p, "%s is there twice", word);
+                return apr_psprintf(p, TWICE, word);
             }
             ep->flags |= flag;
         }
         else if (strcmp(word, "dev") == 0) {
             if (wanted->dev) {
-                return "dev is there twice";
+                return apr_psprintf(p, TWICE, word);
             }
             if (!*value || strlen(value) >= IF_NAMESIZE
                 || strchr(value, '/')) {
@@ -132,7 +133,7 @@ static const char *parse_words(apr_pool_t *p, int argc, char *const argv[],
         }
         else if (strcmp(word, "id") == 0) {
             if (id != -1) {
-                return "id is there twice";
+                return apr_psprintf(p, TWICE, word);
             }
             id = parse_number(value, 255);
             if (id == -1) {
@@ -144,7 +145,7 @@ static const char *parse_words(apr_pool_t *p, int argc, char *const argv[],
         }
         else if (strcmp(word, "port") == 0) {
             if (ep->port) {
-                return "port is there twice";
+                return apr_psprintf(p, TWICE, word);
             }
             ep->port = parse_number(value, 65535);
             if (ep->port < 1) {
