@@ -676,8 +676,8 @@ static const char *open_refusal_text(apr_status_t rv)
         return "the kernel has no netlink family mptcp_pm: it is older than "
                "Linux 5.7 or built without CONFIG_MPTCP";
     case EAFNOSUPPORT:
-        return "netlink sockets are forbidden: write 'RestrictAddressFamilies="
-               "AF_UNIX AF_INET AF_INET6 AF_NETLINK' in httpd's systemd unit";
+        return "netlink sockets are forbidden: add AF_NETLINK to "
+               "RestrictAddressFamilies in httpd's systemd unit";
     default:
         return "no netlink socket";
     }
@@ -735,8 +735,8 @@ static void apply(const mptcp_server_conf *conf, server_rec *s, apr_pool_t *p)
     if (work.refused) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, EPERM, s,
                      "MPTCPEndpoint and MPTCPLimits are not in force in full: "
-                     "changing them takes CAP_NET_ADMIN; start httpd as root, "
-                     "or run as root: %s", work.refused);
+                     "changing them takes CAP_NET_ADMIN, which httpd does not "
+                     "have; give it that, or run as root: %s", work.refused);
     }
     save_state(work.state, s, p);
 }
