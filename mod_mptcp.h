@@ -92,6 +92,8 @@ typedef struct {
     mptcp_endpoint endpoint;
     /** interface name, or NULL */
     const char *dev;
+    /** it could not be added, for a reason that may go away by itself */
+    int pending;
 } mptcp_wanted_endpoint;
 
 /** What is kept per server_rec; pool: pconf, so one configuration's life. */

@@ -386,11 +386,16 @@ static const char *add_refusal_text(const pm_work *work,
     const mptcp_endpoint *other = find_address(work, ep);
 
     switch (rv) {
+    case ENODEV:
+        return "this host has no such interface; the endpoint is added when "
+               "it has";
     case EADDRNOTAVAIL:
-        return "the address is not on this host; reload httpd when it is";
+        return "the address is not on this host; the endpoint is added when "
+               "it is";
     case EADDRINUSE:
-        return "its port is taken on that address; leave port out where a "
-               "listener has it, or write another";
+        return "its port is taken on that address: if a listener has it, "
+               "leave port out or write another; connections that have ended "
+               "hold it for a minute, and the endpoint is added then";
     case EEXIST:
     case EBUSY:
     case EINVAL:
@@ -414,29 +419,47 @@ static const char *add_refusal_text(const pm_work *work,
     }
 }
 
-static void add_endpoint(pm_work *work, const mptcp_wanted_endpoint *wanted,
+/* Refusals that may turn into success while the server runs. */
+static int is_passing(apr_status_t rv)
+{
+    return rv == ENODEV || rv == EADDRNOTAVAIL || rv == EADDRINUSE;
+}
+
+/*
+ * Add the endpoint of a line; a refusal is logged, but not once more for one
+ * that was pending and still is.
+ */
+static void add_endpoint(pm_work *work, mptcp_wanted_endpoint *line,
                          const mptcp_endpoint *ep)
 {
-    const char *text = mptcp_endpoint_text(work->p, ep, wanted->dev);
-    apr_status_t rv = try_address(ep);
+    const char *text = mptcp_endpoint_text(work->p, ep, line->dev);
+    int was_pending = line->pending;
+    apr_status_t rv = ep->ifindex < 0 ? ENODEV : try_address(ep);
 
     if (rv == APR_SUCCESS) {
         rv = mptcp_pm_add_endpoint(work->pm, ep);
     }
+    line->pending = is_passing(rv);
     if (rv == EPERM) {
         note_refused(work, apr_pstrcat(work->p, "ip mptcp endpoint add ",
                                        text, NULL));
     }
     else if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, work->s,
-                     "MPTCPEndpoint %s is not in force: %s", text,
-                     add_refusal_text(work, ep, rv));
+        if (!was_pending || !line->pending) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, rv, work->s,
+                         "MPTCPEndpoint %s is not in force: %s", text,
+                         add_refusal_text(work, ep, rv));
+        }
     }
     else if ((ep->flags & MPTCP_PM_ADDR_FLAG_LAMINAR) && !knows_laminar()) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, work->s,
                      "MPTCPEndpoint %s: this kernel does not know laminar, "
                      "which needs Linux 6.18; write subflow or fullmesh",
                      text);
+    }
+    else if (was_pending) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, work->s,
+                     "MPTCPEndpoint %s is in force now", text);
     }
 }
 
@@ -543,32 +566,6 @@ static void remove_unwanted(pm_work *work, const apr_array_header_t *wanted)
     }
 }
 
-static void add_missing(pm_work *work, const mptcp_server_conf *conf,
-                        const apr_array_header_t *wanted)
-{
-    int i;
-
-    for (i = 0; i < wanted->nelts; i++) {
-        const mptcp_wanted_endpoint *line
-            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
-        const mptcp_endpoint *ep = &APR_ARRAY_IDX(wanted, i, mptcp_endpoint);
-
-        if (find_present(work, ep)) {
-            continue;
-        }
-        if (ep->ifindex < 0) {
-            ap_log_error(APLOG_MARK, APLOG_WARNING, ENODEV, work->s,
-                         "MPTCPEndpoint %s is not in force: this host has no "
-                         "interface %s; reload httpd when it has, or leave "
-                         "dev out", mptcp_endpoint_text(work->p, ep,
-                                                        line->dev),
-                         line->dev);
-            continue;
-        }
-        add_endpoint(work, line, ep);
-    }
-}
-
 /*
  * Ours are those which were ours and are there still, and those which are
  * there now but were not before.
@@ -599,28 +596,51 @@ static apr_status_t read_present(pm_work *work)
     return mptcp_pm_get_endpoints(work->pm, work->p, &work->present);
 }
 
+/* Add what is wanted and not there: of all lines, or of the pending ones. */
+static apr_status_t add_missing(pm_work *work, const mptcp_server_conf *conf,
+                                const apr_array_header_t *wanted,
+                                int pending_only)
+{
+    apr_array_header_t *before;
+    apr_status_t rv = read_present(work);
+    int i;
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    before = work->present;
+    for (i = 0; i < wanted->nelts; i++) {
+        mptcp_wanted_endpoint *line
+            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
+        const mptcp_endpoint *ep = &APR_ARRAY_IDX(wanted, i, mptcp_endpoint);
+
+        if (pending_only && !line->pending) {
+            continue;
+        }
+        if (find_present(work, ep)) {
+            line->pending = 0;
+            continue;
+        }
+        add_endpoint(work, line, ep);
+    }
+    rv = read_present(work);
+    if (rv == APR_SUCCESS) {
+        note_ours(work, before, wanted);
+    }
+    return rv;
+}
+
 static apr_status_t apply_endpoints(pm_work *work,
                                     const mptcp_server_conf *conf)
 {
     apr_array_header_t *wanted = look_up_interfaces(work->p, conf);
-    apr_array_header_t *before;
     apr_status_t rv = read_present(work);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
     remove_unwanted(work, wanted);
-    rv = read_present(work);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    before = work->present;
-    add_missing(work, conf, wanted);
-    rv = read_present(work);
-    if (rv == APR_SUCCESS) {
-        note_ours(work, before, wanted);
-    }
-    return rv;
+    return add_missing(work, conf, wanted, 0);
 }
 
 /*
@@ -811,6 +831,40 @@ static int apply_configuration(apr_pool_t *pconf, apr_pool_t *plog,
 }
 
 /*
+ * monitor, in the parent, every ten seconds or so: endpoints which could not
+ * be added may be possible now.  At boot httpd often starts before the last
+ * address is there; and the kernel's listener of an endpoint with a port
+ * cannot be bound while connections to it are in TIME_WAIT, as they are when
+ * httpd has just been stopped (seen with Linux 6.18).
+ */
+static int add_pending(apr_pool_t *pconf, server_rec *s)
+{
+    const mptcp_server_conf *conf = mptcp_main_conf();
+    pm_work work = { NULL, NULL, s, state_of(s->process), NULL, NULL };
+    int i, any = 0;
+
+    for (i = 0; i < conf->endpoints->nelts; i++) {
+        any |= APR_ARRAY_IDX(conf->endpoints, i,
+                             mptcp_wanted_endpoint).pending;
+    }
+    if (!any || !work.state || work.state->owner != getpid()
+        || apr_pool_create(&work.p, pconf) != APR_SUCCESS) {
+        return DECLINED;
+    }
+    if (mptcp_pm_open(work.p, &work.pm) == APR_SUCCESS) {
+        int count = work.state->count;
+
+        add_missing(&work, conf, look_up_interfaces(work.p, conf), 1);
+        mptcp_pm_close(work.p, work.pm);
+        if (work.state->count != count) {
+            save_state(work.state, s, work.p);
+        }
+    }
+    apr_pool_destroy(work.p);
+    return DECLINED;
+}
+
+/*
  * child_init, after the child has become another user, by which it loses the
  * capabilities of root.  A server that is not root, but has been given
  * CAP_NET_ADMIN for the directives' sake (systemd's AmbientCapabilities),
@@ -853,5 +907,6 @@ void mptcp_path_manager_register_hooks(apr_pool_t *pconf)
     /* last of all, when no other module will find fault any more */
     ap_hook_post_config(apply_configuration, NULL, NULL,
                         APR_HOOK_REALLY_LAST);
+    ap_hook_monitor(add_pending, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(drop_capability, NULL, NULL, APR_HOOK_LAST);
 }

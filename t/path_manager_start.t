@@ -14,6 +14,19 @@ MPTCP::Lab->enter;
 
 my $lab = MPTCP::Lab->two_paths;
 
+# This one runs until the end of the script: what it waits for comes late.
+my $late = MPTCP::Httpd->new(lab => $lab, ns => 'client', conf => <<'END');
+MPTCPListen 80
+MPTCPEndpoint 10.91.1.1 signal
+MPTCPEndpoint 10.91.3.1 dev late0 id 50 signal
+MPTCPEndpoint 10.91.2.100 id 51 port 7080 signal
+END
+$late->start or BAIL_OUT($late->error_log);
+is(scalar(() = $lab->endpoints('client')), 1, 'one of three endpoints can be added at start');
+$lab->run(undef, qw(ip -n client link add late0 type veth peer name late1));
+$lab->run(undef, qw(ip -n client address add 10.91.3.1/24 dev late0));
+$lab->run(undef, qw(ip -n client address add 10.91.2.100/24 dev c2));
+
 # Starts a server with these lines, gets a page, and stops it: what
 # mod_mptcp has said, level and text, of its start alone.
 sub said_by {
@@ -144,11 +157,11 @@ like($later[0] // '', qr/'sysctl -w net\.mptcp\.enabled=1'/, '    says what to w
 # --- What this host does not have
 
 warns([warnings_of([@well, 'MPTCPEndpoint 10.91.3.2 signal'])], 'an address of another host',
-    qr/MPTCPEndpoint 10\.91\.3\.2 signal is not in force/, qr/not on this host; reload/);
+    qr/MPTCPEndpoint 10\.91\.3\.2 signal is not in force/, qr/not on this host; the endpoint is added when it is/);
 warns([warnings_of([@well, 'MPTCPEndpoint 10.91.3.2 port 7080 signal'])], 'one with a port',
-    qr/not on this host; reload/);
+    qr/not on this host; the endpoint is added when it is/);
 warns([warnings_of([@well, 'MPTCPEndpoint fd91:1::2 dev s9 signal'])], 'no such interface',
-    qr/MPTCPEndpoint fd91:1::2 dev s9 signal is not in force/, qr/no interface s9/);
+    qr/MPTCPEndpoint fd91:1::2 dev s9 signal is not in force/, qr/no such interface; the endpoint is added when it has/);
 warns([warnings_of([@well, 'MPTCPListen 81', 'MPTCPEndpoint 10.91.2.2 port 81 signal'])],
     'the port is a listener\'s', qr/port is taken.*leave port out/);
 $lab->endpoint('server', "10.91.2.10$_", 'signal') for 1 .. 8;
@@ -215,6 +228,18 @@ warns([on_old_kernel('laminar', \@lines)], 'a kernel that does not know laminar'
     qr/fd91:2::2 laminar: this kernel does not know laminar/, qr/write subflow or fullmesh/);
 is_deeply([on_old_kernel('family', ['MPTCPListen 80'])], [],
     'a kernel without the family, and nothing asked of it: no warning');
+
+# --- What could not be added at start is added when it can be
+
+ok($lab->wait_until(30, sub { $lab->endpoints('client') == 3 }),
+    'the endpoints whose interface and address have come are added');
+is_deeply([grep { !/10\.91\.1\.1/ } $lab->endpoints('client')],
+    ['10.91.3.1 id 50 signal dev late0', '10.91.2.100 port 7080 id 51 signal'], '    as written');
+ok($lab->wait_until(10, sub { 2 == (() = $late->error_log =~ /is in force now/g) }),
+    '    a notice for each');
+is(scalar(() = $late->error_log =~ /is not in force/g), 2, '    and no second warning');
+$late->stop;
+is_deeply([$lab->endpoints('client')], [], '    a stop removes them');
 
 done_testing();
 
