@@ -14,8 +14,14 @@ LDFLAGS ?=
 
 MODULE  = .libs/mod_mptcp.so
 SOURCES = mod_mptcp.c listen_directives.c listen_hooks.c listen_change.c \
-          proxy_workers.c proxy_shared.c proxy_sockets.c import_redirect.c
+          proxy_workers.c proxy_shared.c proxy_sockets.c import_redirect.c \
+          path_manager.c pm_reconcile.c netlink.c start_report.c
 HEADERS = mod_mptcp.h
+
+PKG_CONFIG  ?= pkg-config
+# recursive, so that make clean needs no library
+LIBNL_CFLAGS = $(shell $(PKG_CONFIG) --cflags libnl-genl-3.0)
+LIBNL_LIBS   = $(shell $(PKG_CONFIG) --libs libnl-genl-3.0)
 
 LIBEXECDIR = $(shell $(APXS) -q LIBEXECDIR)
 
@@ -28,9 +34,10 @@ all: $(MODULE)
 
 $(MODULE): $(SOURCES) $(HEADERS) Makefile
 	$(APXS) -S CC="$(CC)" -c -o mod_mptcp.la \
-	    $(call to_cc,$(CFLAGS) $(WARN) -fvisibility=hidden) \
+	    $(call to_cc,$(CFLAGS) $(WARN) -fvisibility=hidden \
+	        $(LIBNL_CFLAGS)) \
 	    $(if $(LDFLAGS),$(patsubst %,-Wl$(comma)%,$(LDFLAGS))) \
-	    $(SOURCES)
+	    $(SOURCES) $(LIBNL_LIBS)
 
 install: $(MODULE)
 	install -d $(DESTDIR)$(LIBEXECDIR)

@@ -21,6 +21,9 @@ static void *create_server_conf(apr_pool_t *p, server_rec *s)
     conf->fallback = 1;
     conf->proxy_default = MPTCP_UNSET;
     conf->worker_settings = apr_hash_make(p);
+    conf->endpoints = apr_array_make(p, 2, sizeof(mptcp_wanted_endpoint));
+    conf->limits.value[MPTCP_LIMIT_SUBFLOWS] = MPTCP_LIMIT_UNSET;
+    conf->limits.value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] = MPTCP_LIMIT_UNSET;
     return conf;
 }
 
@@ -110,17 +113,25 @@ static const command_rec directives[] = {
     AP_INIT_FLAG("MPTCPFallback", set_fallback, NULL, RSRC_CONF,
                  "On (default) uses TCP where the kernel gives no MPTCP "
                  "socket, Off refuses to start"),
+    AP_INIT_TAKE_ARGV("MPTCPEndpoint", mptcp_endpoint_directive, NULL,
+                      RSRC_CONF,
+                      "a path-manager endpoint while the server runs: address "
+                      "[dev IF] [id N] [port N] [signal] [subflow] [backup] "
+                      "[fullmesh] [laminar]"),
+    AP_INIT_TAKE_ARGV("MPTCPLimits", mptcp_limits_directive, NULL, RSRC_CONF,
+                      "the path manager's limits while the server runs: "
+                      "[subflows=N] [add_addr_accepted=N]"),
     { .name = NULL }
 };
 
 static void register_hooks(apr_pool_t *p)
 {
-    (void)p;
     mptcp_listen_directives_register_hooks();
     mptcp_listen_register_hooks();
     mptcp_proxy_workers_register_hooks();
     mptcp_proxy_shared_register_hooks();
     mptcp_proxy_sockets_register_hooks();
+    mptcp_path_manager_register_hooks(p);
 }
 
 AP_DECLARE_MODULE(mptcp) = {

@@ -33,6 +33,20 @@
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262               /* Linux 5.6 */
 #endif
+#ifndef MPTCP_PM_ADDR_FLAG_SIGNAL
+#define MPTCP_PM_ADDR_FLAG_SIGNAL   (1 << 0)
+#define MPTCP_PM_ADDR_FLAG_SUBFLOW  (1 << 1)
+#define MPTCP_PM_ADDR_FLAG_BACKUP   (1 << 2)
+#endif
+#ifndef MPTCP_PM_ADDR_FLAG_FULLMESH
+#define MPTCP_PM_ADDR_FLAG_FULLMESH (1 << 3) /* Linux 5.15 */
+#endif
+#ifndef MPTCP_PM_ADDR_FLAG_IMPLICIT
+#define MPTCP_PM_ADDR_FLAG_IMPLICIT (1 << 4) /* Linux 5.18 */
+#endif
+#ifndef MPTCP_PM_ADDR_FLAG_LAMINAR
+#define MPTCP_PM_ADDR_FLAG_LAMINAR  (1 << 5) /* Linux 6.18 */
+#endif
 
 /*
  * APLOG_USE_MODULE() for every file but mod_mptcp.c, whose
@@ -45,6 +59,44 @@ extern module AP_MODULE_DECLARE_DATA mptcp_module
 
 /** A flag of mptcp_server_conf that no directive has set. */
 #define MPTCP_UNSET (-1)
+/** The most endpoints, and the highest limit, that the kernel takes. */
+#define MPTCP_ENDPOINTS_MAX 8
+
+/** The path manager's limits; the index into mptcp_limits.value. */
+enum {
+    MPTCP_LIMIT_SUBFLOWS,               /**< besides the first one */
+    MPTCP_LIMIT_ADD_ADDR_ACCEPTED,      /**< of what the peer announces */
+    MPTCP_LIMITS
+};
+
+#define MPTCP_LIMIT_UNSET (-1)
+
+typedef struct {
+    int value[MPTCP_LIMITS];            /**< or MPTCP_LIMIT_UNSET */
+} mptcp_limits;
+
+/** A path-manager endpoint, as the kernel has it or is to have it. */
+typedef struct {
+    int family;                         /**< AF_INET or AF_INET6 */
+    union {
+        struct in_addr v4;
+        struct in6_addr v6;
+    } address;
+    int port;                           /**< host order; 0: the listener's */
+    apr_uint32_t flags;                 /**< MPTCP_PM_ADDR_FLAG_... */
+    int ifindex;                        /**< 0: any interface */
+    int id;                             /**< 1 to 255; 0: not chosen yet */
+} mptcp_endpoint;
+
+/** An endpoint that MPTCPEndpoint asks for; pool: pconf. */
+typedef struct {
+    /** ifindex is 0: the interface is looked up when it is applied */
+    mptcp_endpoint endpoint;
+    /** interface name, or NULL */
+    const char *dev;
+    /** it could not be added, for a reason that may go away by itself */
+    int pending;
+} mptcp_wanted_endpoint;
 
 /** What is kept per server_rec; pool: pconf, so one configuration's life. */
 typedef struct {
@@ -73,6 +125,10 @@ typedef struct {
      * balancers' arrays of members (main server only)
      */
     apr_hash_t *balancers;
+    /** mptcp_wanted_endpoint: MPTCPEndpoint (main server only) */
+    apr_array_header_t *endpoints;
+    /** MPTCPLimits (main server only) */
+    mptcp_limits limits;
 } mptcp_server_conf;
 
 /** The configuration of the main server, where server-wide settings are. */
@@ -250,5 +306,89 @@ void mptcp_proxy_sockets_register_hooks(void);
 apr_status_t mptcp_import_redirect(const void *inside, const char *symbol,
                                    void *replacement, apr_pool_t *p,
                                    const char **reason);
+
+/* ---- netlink.c: messages to the kernel's path manager ------------------ */
+
+typedef struct mptcp_pm mptcp_pm;
+
+/**
+ * Get through to the path manager of this network namespace.
+ * @param p Its cleanup closes the socket, if mptcp_pm_close() has not
+ * @return APR_SUCCESS; ENOENT when the kernel has no family mptcp_pm; or the
+ *         errno of making the socket
+ */
+apr_status_t mptcp_pm_open(apr_pool_t *p, mptcp_pm **pm);
+
+/** @param p What was given to mptcp_pm_open() */
+void mptcp_pm_close(apr_pool_t *p, mptcp_pm *pm);
+
+/*
+ * Each of these returns APR_SUCCESS, or the kernel's errno, EIO if the
+ * exchange itself failed, ENOMEM.  Reading takes no privilege, changing takes
+ * CAP_NET_ADMIN and is refused with EPERM without.
+ */
+apr_status_t mptcp_pm_get_limits(mptcp_pm *pm, mptcp_limits *limits);
+/** @param limits Both of them, neither unset */
+apr_status_t mptcp_pm_set_limits(mptcp_pm *pm, const mptcp_limits *limits);
+/** @param endpoints Set to an array of mptcp_endpoint, in the order of ids */
+apr_status_t mptcp_pm_get_endpoints(mptcp_pm *pm, apr_pool_t *p,
+                                    apr_array_header_t **endpoints);
+apr_status_t mptcp_pm_add_endpoint(mptcp_pm *pm, const mptcp_endpoint *ep);
+/**
+ * The kernel deletes by id and looks at nothing else: read before, and
+ * compare.
+ */
+apr_status_t mptcp_pm_delete_endpoint(mptcp_pm *pm, const mptcp_endpoint *ep);
+/** Change backup and fullmesh, the two flags that can be (Linux 5.12). */
+apr_status_t mptcp_pm_set_endpoint_flags(mptcp_pm *pm,
+                                         const mptcp_endpoint *ep);
+
+/* ---- path_manager.c: what is wanted of the path manager ---------------- */
+
+/**
+ * MPTCPEndpoint address [dev IF] [id N] [port N] [signal] [subflow] ...
+ * @return NULL, or what is wrong with the arguments and what is allowed
+ */
+const char *mptcp_endpoint_directive(cmd_parms *cmd, void *dummy,
+                                     int argc, char *const argv[]);
+
+/** MPTCPLimits [subflows=N] [add_addr_accepted=N]; returns as above */
+const char *mptcp_limits_directive(cmd_parms *cmd, void *dummy,
+                                   int argc, char *const argv[]);
+
+/** Do two endpoints have the same address and port?  The kernel's key. */
+int mptcp_endpoint_same_address(const mptcp_endpoint *a,
+                                const mptcp_endpoint *b);
+
+/** The address of an endpoint in figures, from the pool. */
+const char *mptcp_endpoint_address(apr_pool_t *p, const mptcp_endpoint *ep);
+
+/**
+ * An endpoint in the words of MPTCPEndpoint, which are those of `ip mptcp
+ * endpoint add`, too.
+ * @param dev The interface's name; NULL: by the endpoint's ifindex, if it has
+ *        one
+ */
+const char *mptcp_endpoint_text(apr_pool_t *p, const mptcp_endpoint *ep,
+                                const char *dev);
+
+/** Limits in the words of `ip mptcp limits set`; what is unset is left out */
+const char *mptcp_limits_text(apr_pool_t *p, const mptcp_limits *limits);
+
+/* ---- pm_reconcile.c: the kernel is brought to what is wanted ----------- */
+
+/** Hooks that apply endpoints and limits, and take them back. */
+void mptcp_path_manager_register_hooks(apr_pool_t *pconf);
+
+/** Has this server added the endpoint?  For a child too. */
+int mptcp_endpoint_is_ours(process_rec *process, const mptcp_endpoint *ep);
+
+/* ---- start_report.c: what the log says at start ------------------------ */
+
+/**
+ * Log what is in force and what stands in the way of multipath.  To be called
+ * when listeners are bound and endpoints and limits are applied.
+ */
+void mptcp_start_report(server_rec *s, apr_pool_t *ptemp);
 
 #endif /* MOD_MPTCP_H */
