@@ -14,7 +14,7 @@ LDFLAGS ?=
 
 MODULE  = .libs/mod_mptcp.so
 SOURCES = mod_mptcp.c listen_hooks.c listen_change.c proxy_hooks.c \
-          import_redirect.c
+          import_redirect.c connection.c variables.c backend.c
 HEADERS = mod_mptcp.h
 
 LIBEXECDIR = $(shell $(APXS) -q LIBEXECDIR)

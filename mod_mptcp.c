@@ -11,6 +11,8 @@
 
 #include "mod_mptcp.h"
 
+#include <stddef.h>
+
 static void *create_server_conf(apr_pool_t *p, server_rec *s)
 {
     mptcp_server_conf *conf = apr_pcalloc(p, sizeof(*conf));
@@ -18,6 +20,25 @@ static void *create_server_conf(apr_pool_t *p, server_rec *s)
     (void)s;
     conf->listeners = apr_array_make(p, 4, sizeof(ap_listen_rec *));
     conf->worker_settings = apr_hash_make(p);
+    return conf;
+}
+
+static void *create_dir_conf(apr_pool_t *p, char *dir)
+{
+    mptcp_dir_conf *conf = apr_pcalloc(p, sizeof(*conf));
+
+    (void)dir;
+    conf->env_vars = MPTCP_UNSET;
+    return conf;
+}
+
+static void *merge_dir_conf(apr_pool_t *p, void *base_conf, void *add_conf)
+{
+    mptcp_dir_conf *base = base_conf, *add = add_conf;
+    mptcp_dir_conf *conf = apr_pcalloc(p, sizeof(*conf));
+
+    conf->env_vars = add->env_vars != MPTCP_UNSET ? add->env_vars
+                                                  : base->env_vars;
     return conf;
 }
 
@@ -61,6 +82,12 @@ static const command_rec directives[] = {
     AP_INIT_TAKE_ARGV("MPTCPListen", mptcp_listen_directive, NULL, RSRC_CONF,
                       "an address and port to listen on with Multipath TCP: "
                       "[IP-address:]portnumber [protocol], as for Listen"),
+    /* a directory's, or that of all directories of a server */
+    AP_INIT_FLAG("MPTCPEnvVars", ap_set_flag_slot,
+                 (void *)offsetof(mptcp_dir_conf, env_vars),
+                 RSRC_CONF | ACCESS_CONF,
+                 "On: requests get the MPTCP variables in their environment; "
+                 "Off (the default): they do not"),
     { .name = NULL }
 };
 
@@ -69,12 +96,14 @@ static void register_hooks(apr_pool_t *p)
     (void)p;
     mptcp_listen_register_hooks();
     mptcp_proxy_register_hooks();
+    mptcp_variables_register_hooks();
+    mptcp_backend_register_hooks();
 }
 
 AP_DECLARE_MODULE(mptcp) = {
     STANDARD20_MODULE_STUFF,
-    NULL,                               /* create per-directory config */
-    NULL,                               /* merge per-directory config */
+    create_dir_conf,                    /* create per-directory config */
+    merge_dir_conf,                     /* merge per-directory config */
     create_server_conf,                 /* create per-server config */
     NULL,                               /* merge per-server config */
     directives,
