@@ -36,7 +36,17 @@ install: $(MODULE)
 	install -d $(DESTDIR)$(LIBEXECDIR)
 	install -m 644 $(MODULE) $(DESTDIR)$(LIBEXECDIR)/
 
+# Programs that call parts of the module with what a kernel might say; t/*.t
+# runs them.  httpd's few functions in there are replaced in t/unit/httpd.c.
+query = $(shell $(APXS) -q $(1))
+t/unit/%: t/unit/%.c t/unit/httpd.c %.c $(HEADERS) Makefile
+	$(CC) $(call query,CFLAGS) $(call query,EXTRA_CPPFLAGS) \
+	    -I$(call query,INCLUDEDIR) -I$(call query,APR_INCLUDEDIR) \
+	    -I$(call query,APU_INCLUDEDIR) $(CFLAGS) $(WARN) \
+	    -o $@ $< t/unit/httpd.c $*.c \
+	    $(shell $(call query,APR_CONFIG) --link-ld --libs)
+
 clean:
-	rm -rf .libs *.la *.lo *.o *.slo
+	rm -rf .libs *.la *.lo *.o *.slo t/unit/connection
 
 .PHONY: all install clean

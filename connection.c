@@ -34,7 +34,7 @@ static const struct {
     variable_form form;
     size_t offset;                      /* of its field, and the size */
     size_t size;
-} variables[] = {
+} variables[MPTCP_CONNECTION_VARIABLES] = {
     { "MPTCP",                STATE,         0, 0 },
     { "MPTCP_SUBFLOWS",       LIVE_SUBFLOWS, FIELD(extra_subflows) },
     { "MPTCP_SUBFLOWS_TOTAL", DECIMAL,       FIELD(subflows_total) },
@@ -58,8 +58,6 @@ int mptcp_variable_find(const char *name)
 
 const char *mptcp_variable_name(int variable)
 {
-    AP_DEBUG_ASSERT(sizeof(variables) / sizeof(variables[0])
-                    == MPTCP_CONNECTION_VARIABLES);
     return variables[variable].name;
 }
 
