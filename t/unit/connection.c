@@ -11,7 +11,25 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+/*
+ * The kernel, or one that refuses MPTCP_INFO: always, as before Linux 5.16,
+ * or for one socket, as after a fallback.  Counts.
+ */
+static int calls, refuse_always, refused_fd = -2;
+
+int getsockopt(int fd, int level, int option, void *value, socklen_t *length)
+{
+    calls++;
+    if (level == SOL_MPTCP && (refuse_always || fd == refused_fd)) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    return (int)syscall(SYS_getsockopt, fd, level, option, value, length);
+}
 
 static int tests, failures;
 
@@ -130,33 +148,57 @@ static void test_states(apr_pool_t *p)
        && mptcp_variable_find("") < 0, "other names");
 }
 
-/* Descriptors that are no connection. */
-static void test_sockets(apr_pool_t *p)
+/* The state that is found for a descriptor, and the calls it took. */
+static int finds(int fd, int made_as, const char *state, int expected_calls,
+                 apr_pool_t *p)
 {
     mptcp_reading reading;
-    int fds[2];
-    int fd;
 
-    mptcp_connection_ask(-1, 0, &reading);
-    ok(same(value(&reading, "MPTCP", p), NULL), "a closed descriptor");
-    if (pipe(fds) == 0) {
-        mptcp_connection_ask(fds[0], 0, &reading);
-        ok(same(value(&reading, "MPTCP", p), NULL), "no socket");
-        close(fds[0]);
-        close(fds[1]);
+    memset(&reading, 0xEE, sizeof(reading));
+    calls = 0;
+    mptcp_connection_ask(fd, made_as, &reading);
+    if (calls != expected_calls) {
+        printf("# %d system calls, expected %d\n", calls, expected_calls);
+        return 0;
     }
-    fd = socket(AF_INET, SOCK_STREAM, 0);
-    mptcp_connection_ask(fd, 0, &reading);
-    ok(same(value(&reading, "MPTCP", p), "off"), "a TCP socket");
-    mptcp_connection_ask(fd, IPPROTO_TCP, &reading);
-    ok(same(value(&reading, "MPTCP", p), "off"), "a TCP socket, expected");
-    close(fd);
-    fd = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
-    mptcp_connection_ask(fd, IPPROTO_TCP, &reading);
-    ok(reading.state != MPTCP_STATE_OFF
-       && reading.state != MPTCP_STATE_UNKNOWN,
-       "an MPTCP socket that was said to be TCP");
-    close(fd);
+    return same(value(&reading, "MPTCP", p), state);
+}
+
+static void test_sockets(apr_pool_t *p)
+{
+    int tcp = socket(AF_INET, SOCK_STREAM, 0);
+    int mptcp = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
+    int fallback = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
+    int fds[2];
+    int status = -1;
+    pid_t pid;
+
+    ok(finds(-1, 0, NULL, 1, p), "a closed descriptor");
+    ok(pipe(fds) == 0 && finds(fds[0], 0, NULL, 1, p), "no socket");
+    ok(finds(tcp, 0, "off", 2, p), "a TCP socket");
+    ok(finds(tcp, IPPROTO_TCP, "off", 1, p), "a TCP socket, made so");
+    ok(finds(mptcp, 0, "on", 1, p), "an MPTCP socket");
+    ok(finds(mptcp, IPPROTO_MPTCP, "on", 1, p), "an MPTCP socket, made so");
+    ok(finds(mptcp, IPPROTO_TCP, "on", 2, p),
+       "an MPTCP socket, made for TCP as APR knows");
+
+    /* a kernel older than 5.16 says nothing of any MPTCP socket */
+    fflush(stdout);
+    pid = fork();
+    if (pid == 0) {
+        refuse_always = 1;
+        _exit(!(finds(mptcp, 0, NULL, 3, p)
+                && finds(mptcp, IPPROTO_MPTCP, NULL, 1, p)
+                && finds(tcp, 0, "off", 2, p)));
+    }
+    waitpid(pid, &status, 0);
+    ok(status == 0, "a kernel without MPTCP_INFO");
+
+    refused_fd = fallback;
+    ok(finds(fallback, 0, "fallback", 3, p), "a fallback, the first");
+    ok(finds(fallback, 0, "fallback", 2, p), "a fallback, the next");
+    ok(finds(fallback, IPPROTO_MPTCP, "fallback", 1, p),
+       "a fallback, made as MPTCP");
 }
 
 int main(void)
