@@ -11,8 +11,9 @@ package MPTCP::Session;
 #
 # Options: lab, ns, host, port, mptcp as for MPTCP::Client.
 #
-# An answer also has `sent` and `read`: the bytes of the connection's payload
-# up to now.  (The socket lives in a process of its own, in the namespace.)
+# An answer also has `bytes`, the length of the body (which is left out if that
+# is more than a mebibyte), `sent` and `read`, the bytes of the connection's
+# payload up to now.  (The socket lives in a process of its own, in the namespace.)
 
 use strict;
 use warnings;
@@ -24,6 +25,7 @@ use Socket qw(:DEFAULT getaddrinfo AI_NUMERICHOST IPPROTO_TCP SO_LINGER);
 
 use constant IPPROTO_MPTCP => 262;
 use constant PATIENCE      => 30;        # seconds, for each answer
+use constant LARGE         => 0x100000;  # bytes
 
 my $json = JSON::PP->new->ascii->canonical;
 
@@ -52,8 +54,9 @@ sub get {
 # Sends anything and reads one answer.
 sub exchange { my ($self, $text) = @_; return $self->_do(exchange => $text) }
 
-# Sends anything, and reads nothing.
-sub send { my ($self, $text) = @_; return $self->_do(send => $text) }
+# Sends anything, and reads nothing; the answer is for receive() then.
+sub send    { my ($self, $text) = @_; return $self->_do(send => $text) }
+sub receive { my ($self) = @_; return $self->_do('receive') }
 
 # The connection's own port.
 sub port { my ($self) = @_; return $self->_do('port')->{port} }
@@ -123,8 +126,8 @@ sub _child {
         }
         _say($t, eval {
             local $SIG{ALRM} = sub { die "timeout\n" };
-            _write($t, $text);
-            $command eq 'exchange' ? _answer($t) : {};
+            _write($t, $text) if $command ne 'receive';
+            $command ne 'send' ? _answer($t) : {};
         } // { error => $@ });
     }
     return;
@@ -190,7 +193,8 @@ sub _answer {
         _read($t) while length $t->{in} < $length;
         $body = substr $t->{in}, 0, $length, '';
     }
-    return { status => $status + 0, headers => \%header, body => $body };
+    return { status => $status + 0, headers => \%header, bytes => length $body,
+        body => length $body > LARGE ? '' : $body };
 }
 
 1;
