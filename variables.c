@@ -214,6 +214,12 @@ static int find_variable(const char *name)
            ? BACKEND : mptcp_variable_find(name);
 }
 
+static const char *variable_name(int variable)
+{
+    return variable == BACKEND ? MPTCP_BACKEND_VARIABLE
+                               : mptcp_variable_name(variable);
+}
+
 /* The value of a variable for a request, or NULL. */
 static const char *value_of(request_rec *r, int variable, apr_pool_t *p)
 {
@@ -225,7 +231,10 @@ static const char *value_of(request_rec *r, int variable, apr_pool_t *p)
 
 /* ---- the environment -------------------------------------------------- */
 
-/* MPTCP_BACKEND is not known yet: backend.c sets that one. */
+/*
+ * MPTCP_BACKEND is known here for the error page of a proxied request; for
+ * the request itself backend.c sets it, when the answer comes.
+ */
 static int set_environment(request_rec *r)
 {
     int i;
@@ -233,11 +242,11 @@ static int set_environment(request_rec *r)
     if (!mptcp_env_vars_on(r)) {
         return DECLINED;
     }
-    for (i = 0; i < MPTCP_CONNECTION_VARIABLES; i++) {
+    for (i = 0; i <= BACKEND; i++) {
         const char *value = value_of(r, i, r->pool);
 
         if (value) {
-            apr_table_setn(r->subprocess_env, mptcp_variable_name(i), value);
+            apr_table_setn(r->subprocess_env, variable_name(i), value);
         }
     }
     return DECLINED;
@@ -348,13 +357,13 @@ static const char *wrong_log_name(const char *format, apr_pool_t *p)
 
 static const char *all_names(apr_pool_t *p)
 {
-    const char *names = "";
+    const char *names = variable_name(0);
     int i;
 
-    for (i = 0; i < MPTCP_CONNECTION_VARIABLES; i++) {
-        names = apr_pstrcat(p, names, mptcp_variable_name(i), ", ", NULL);
+    for (i = 1; i <= BACKEND; i++) {
+        names = apr_pstrcat(p, names, ", ", variable_name(i), NULL);
     }
-    return apr_pstrcat(p, names, MPTCP_BACKEND_VARIABLE, NULL);
+    return names;
 }
 
 /* What the configuration says of variables. */
