@@ -104,7 +104,7 @@ static apr_uint64_t field(const mptcp_reading *reading, size_t offset,
 }
 
 /*
- * The subflows that are alive.  Newer kernels (6.10) count the first one while
+ * The subflows that are alive.  Newer kernels (6.8) count the first one while
  * it is; for older ones it is as long as the connection has its token.
  */
 static apr_uint64_t live_subflows(const mptcp_reading *reading)

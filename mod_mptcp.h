@@ -55,7 +55,7 @@ typedef struct {
     apr_uint64_t bytes_sent;
     apr_uint64_t bytes_received;
     apr_uint64_t bytes_acked;
-    unsigned char subflows_total;       /* with the first, if alive: 6.10 */
+    unsigned char subflows_total;       /* with the first, if alive: 6.8 */
     unsigned char unused_3[7];
 } mptcp_kernel_info;
 

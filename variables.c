@@ -381,7 +381,10 @@ static void look_for_variables(const ap_directive_t *directive, mentions *found,
         const char *wrong = NULL;
 
         if (ap_cstr_casecmp(directive->directive, "MPTCPEnvVars") == 0) {
-            found->env_vars |= ap_cstr_casecmp(args, "on") == 0;
+            const char *rest = args;
+
+            found->env_vars |= ap_cstr_casecmp(ap_getword_conf(p, &rest),
+                                               "on") == 0;
         }
         if (ap_strcasestr(args, MPTCP_BACKEND_VARIABLE)) {
             found->backend = 1;

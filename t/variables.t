@@ -188,19 +188,24 @@ push @how, ['HTTP/2', 1, '--http2-prior-knowledge', 'http://127.0.0.1:8080'],
     if ($ENV{MPTCP_MPM} // 'event') ne 'prefork';
 for my $how (@how) {
     my ($name, $requests, $option, $url) = @$how;
+    my ($port) = $url =~ /(\d+)$/;
     for my $mptcp (1, 0) {
         my $output = $lab->capture(undef, $mptcp ? qw(mptcpize run) : (),
             qw(curl -sS --noproxy * -k --max-time 30), $option,
-            map {"$url/env/vars.cgi?$_"} 1 .. $requests);
+            map {"$url/env/vars.cgi?h$option-$port-$mptcp-$_"} 1 .. $requests);
         my $client = $mptcp ? 'MPTCP client' : 'TCP client';
         my @state  = $output =~ /^MPTCP=(.*)/mg;
         my @token  = $output =~ /^MPTCP_TOKEN=(.*)/mg;
-        my ($port) = $url =~ /(\d+)$/;
         my @kernel = $output
             =~ /^ESTAB\s.*127\.0\.0\.1:$port\s+127\.0\.0\.1:\d+ .*token:(\w+)/mg;
         is_deeply(\@state, [($mptcp ? 'on' : 'off') x $requests], "$name: $client");
         is_deeply(\@token, \@kernel, "$name: $client: the token that ss has");
         is(scalar @kernel, $mptcp ? $requests : 0, "$name: $client: and ss has one");
+        for my $n (1 .. $requests) {
+            my $values = $mptcp ? "on 1 1 $kernel[0]" : 'off - - -';
+            like(logged("h$option-$port-$mptcp-$n"), qr/^200 \Q$values\E /,
+                "$name: $client: log, request $n");
+        }
         like($output, qr{^SERVER_PROTOCOL=HTTP/2}m, "$name: is HTTP/2")
             if $name =~ m{HTTP/2};
     }
