@@ -11,6 +11,8 @@
 
 #include "mod_mptcp.h"
 
+#include <stddef.h>
+
 static void *create_server_conf(apr_pool_t *p, server_rec *s)
 {
     mptcp_server_conf *conf = apr_pcalloc(p, sizeof(*conf));
@@ -36,6 +38,25 @@ static void *merge_server_conf(apr_pool_t *p, void *basev, void *addv)
 
     conf->proxy_default = add->proxy_default != MPTCP_UNSET
                         ? add->proxy_default : base->proxy_default;
+    return conf;
+}
+
+static void *create_dir_conf(apr_pool_t *p, char *dir)
+{
+    mptcp_dir_conf *conf = apr_pcalloc(p, sizeof(*conf));
+
+    (void)dir;
+    conf->env_vars = MPTCP_UNSET;
+    return conf;
+}
+
+static void *merge_dir_conf(apr_pool_t *p, void *base_conf, void *add_conf)
+{
+    mptcp_dir_conf *base = base_conf, *add = add_conf;
+    mptcp_dir_conf *conf = apr_pcalloc(p, sizeof(*conf));
+
+    conf->env_vars = add->env_vars != MPTCP_UNSET ? add->env_vars
+                                                  : base->env_vars;
     return conf;
 }
 
@@ -121,6 +142,12 @@ static const command_rec directives[] = {
     AP_INIT_TAKE_ARGV("MPTCPLimits", mptcp_limits_directive, NULL, RSRC_CONF,
                       "the path manager's limits while the server runs: "
                       "[subflows=N] [add_addr_accepted=N]"),
+    /* a directory's, or that of all directories of a server */
+    AP_INIT_FLAG("MPTCPEnvVars", ap_set_flag_slot,
+                 (void *)offsetof(mptcp_dir_conf, env_vars),
+                 RSRC_CONF | ACCESS_CONF,
+                 "On: requests get the MPTCP variables in their environment; "
+                 "Off (the default): they do not"),
     { .name = NULL }
 };
 
@@ -132,12 +159,14 @@ static void register_hooks(apr_pool_t *p)
     mptcp_proxy_shared_register_hooks();
     mptcp_proxy_sockets_register_hooks();
     mptcp_path_manager_register_hooks(p);
+    mptcp_variables_register_hooks();
+    mptcp_backend_register_hooks();
 }
 
 AP_DECLARE_MODULE(mptcp) = {
     STANDARD20_MODULE_STUFF,
-    NULL,                               /* create per-directory config */
-    NULL,                               /* merge per-directory config */
+    create_dir_conf,                    /* create per-directory config */
+    merge_dir_conf,                     /* merge per-directory config */
     create_server_conf,                 /* create per-server config */
     merge_server_conf,                  /* merge per-server config */
     directives,

@@ -47,6 +47,34 @@
 #ifndef MPTCP_PM_ADDR_FLAG_LAMINAR
 #define MPTCP_PM_ADDR_FLAG_LAMINAR  (1 << 5) /* Linux 6.18 */
 #endif
+#ifndef SOL_MPTCP
+#define SOL_MPTCP 284                   /* Linux 5.16, as is MPTCP_INFO */
+#endif
+#ifndef MPTCP_INFO
+#define MPTCP_INFO 1
+#endif
+
+/**
+ * What MPTCP_INFO gives, as far as it is used here (struct mptcp_info, which
+ * older headers have in part).  A kernel writes as much as it knows: a field
+ * counts only where the returned length covers it.
+ */
+typedef struct {
+    unsigned char extra_subflows;       /* all but the first */
+    unsigned char unused_1[7];
+    apr_uint32_t flags;
+    apr_uint32_t token;
+    unsigned char unused_2[32];
+    apr_uint64_t bytes_retrans;         /* this one to bytes_acked: 6.5 */
+    apr_uint64_t bytes_sent;
+    apr_uint64_t bytes_received;
+    apr_uint64_t bytes_acked;
+    unsigned char subflows_total;       /* with the first, if alive: 6.8 */
+    unsigned char unused_3[7];
+} mptcp_kernel_info;
+
+/** In its flags: no longer MPTCP. */
+#define MPTCP_KERNEL_INFO_FALLBACK 1
 
 /*
  * APLOG_USE_MODULE() for every file but mod_mptcp.c, whose
@@ -130,6 +158,11 @@ typedef struct {
     /** MPTCPLimits (main server only) */
     mptcp_limits limits;
 } mptcp_server_conf;
+
+/** What is kept per directory. */
+typedef struct {
+    int env_vars;                       /* MPTCPEnvVars; MPTCP_UNSET, 0, 1 */
+} mptcp_dir_conf;
 
 /** The configuration of the main server, where server-wide settings are. */
 mptcp_server_conf *mptcp_main_conf(void);
@@ -276,6 +309,106 @@ void mptcp_proxy_shared_register_hooks(void);
 
 /** Hooks that make the sockets of workers which want it MPTCP. */
 void mptcp_proxy_sockets_register_hooks(void);
+
+/* ---- connection.c: what the kernel says of one connection -------------- */
+
+/** What a connection is. */
+typedef enum {
+    MPTCP_STATE_UNKNOWN,                /* the kernel does not say */
+    MPTCP_STATE_NO_LISTENER,            /* it came to a plain TCP listener */
+    MPTCP_STATE_OFF,                    /* plain TCP */
+    MPTCP_STATE_FALLBACK,               /* negotiated, then TCP; for good */
+    MPTCP_STATE_ON
+} mptcp_state;
+
+/** What the kernel said of a connection at one moment. */
+typedef struct {
+    mptcp_state state;
+    /** how many bytes of info the kernel has written, if state is ON */
+    apr_size_t length;
+    mptcp_kernel_info info;
+} mptcp_reading;
+
+/**
+ * Ask the kernel about a connected socket.  One system call, but two for a
+ * socket of protocol 0 that does not speak MPTCP.
+ * @param made_as IPPROTO_MPTCP or IPPROTO_TCP, if it is known to have been
+ *        made so; 0: of an MPTCP listener, which accepts both
+ * @param reading Set in any case
+ */
+void mptcp_connection_ask(int fd, int made_as, mptcp_reading *reading);
+
+/**
+ * Take so many bytes of reading->info for the kernel's answer, of a socket
+ * that is MPTCP (state is ON before).
+ */
+void mptcp_reading_set(mptcp_reading *reading, apr_size_t length);
+
+/** The words of MPTCP and MPTCP_BACKEND; NULL for UNKNOWN. */
+const char *mptcp_state_text(mptcp_state state);
+
+/** How many variables there are of a client's connection. */
+#define MPTCP_CONNECTION_VARIABLES 7
+
+/**
+ * A variable's number by its name, in any case.
+ * @return 0 to MPTCP_CONNECTION_VARIABLES - 1, or -1: it is not one of them
+ */
+int mptcp_variable_find(const char *name);
+
+/** The name of a variable by its number. */
+const char *mptcp_variable_name(int variable);
+
+/**
+ * A variable's value.
+ * @param p Where the value lives, unless it is a constant
+ * @return NULL where the kernel did not give it
+ */
+const char *mptcp_variable_value(const mptcp_reading *reading, int variable,
+                                 apr_pool_t *p);
+
+/* ---- variables.c: for the environment, expressions and logs ------------ */
+
+/** The variable of a proxied request's connection to its backend. */
+#define MPTCP_BACKEND_VARIABLE "MPTCP_BACKEND"
+
+/** Hooks that offer the variables wherever httpd has variables. */
+void mptcp_variables_register_hooks(void);
+
+/** What is remembered of a request; pool: the request's. */
+typedef struct {
+    /** of the client's connection (in a main request only); or NULL */
+    mptcp_reading *reading;
+    /** a proxy_conn_rec, while mod_proxy serves the request by it; or NULL */
+    void *backend;
+    mptcp_state backend_state;
+    int backend_filter;                 /* has been added */
+} mptcp_request;
+
+/** The record of a request, made if there is none. */
+mptcp_request *mptcp_request_get(request_rec *r);
+
+/** Is MPTCPEnvVars On for the request? */
+int mptcp_env_vars_on(const request_rec *r);
+
+/* ---- backend.c: the connection that served a proxied request ----------- */
+
+/** Hooks that learn which connection of mod_proxy serves which request. */
+void mptcp_backend_register_hooks(void);
+
+/**
+ * To be called while the configuration is checked: is MPTCP_BACKEND read
+ * anywhere at all, and can it be read when the connection may be gone, in a
+ * log?  Without the first, mod_proxy is not observed.
+ */
+void mptcp_backend_wanted(int anywhere, int in_logs);
+
+/**
+ * What the request's connection to its backend is, or was.  One system call
+ * at the first call for each request, while the connection is there.
+ * @return UNKNOWN for a request that used none
+ */
+mptcp_state mptcp_backend_state(request_rec *r);
 
 /* ---- import_redirect.c: ELF ------------------------------------------- */
 

@@ -348,7 +348,7 @@ static apr_status_t try_address(const mptcp_endpoint *ep)
  */
 static int knows_laminar(void)
 {
-    enum { SOL_MPTCP_LEVEL = 284, MPTCP_INFO_OPTION = 1, LAMINAR_MAX = 81 };
+    enum { LAMINAR_MAX = 81 };          /* its offset */
     unsigned char info[128] = { 0 };
     socklen_t length = sizeof(info);
     char pm_type[4];
@@ -361,7 +361,7 @@ static int knows_laminar(void)
         return known;
     }
     if (pm_type[0] == '0'               /* the kernel's, which counts them */
-        && getsockopt(fd, SOL_MPTCP_LEVEL, MPTCP_INFO_OPTION, info, &length)
+        && getsockopt(fd, SOL_MPTCP, MPTCP_INFO, info, &length)
            == 0) {
         known = length > LAMINAR_MAX && info[LAMINAR_MAX] > 0;
     }
