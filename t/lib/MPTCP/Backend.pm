@@ -27,7 +27,7 @@ my %serve = (
     uwsgi => \&_uwsgi,
     ws    => \&_ws,
     ftp   => \&_ftp,
-    mute  => sub { sleep 60 },           # accepts, and says nothing
+    mute  => \&_mute,                   # says nothing
     echo  => \&_echo,
     connect => \&_connect,               # an HTTP proxy for CONNECT and GET
 );
@@ -216,6 +216,12 @@ sub _ws {
             ^ substr $mask x (1 + $length / 4), 0, $length;
         print {$connection} pack('CC', $type, $length), $text;
     }
+    return;
+}
+
+sub _mute {
+    my ($connection) = @_;
+    1 while sysread $connection, my $data, 65536;
     return;
 }
 
