@@ -14,8 +14,8 @@ LDFLAGS ?=
 
 MODULE  = .libs/mod_mptcp.so
 SOURCES = mod_mptcp.c listen_hooks.c listen_change.c proxy_hooks.c \
-          import_redirect.c path_manager.c pm_reconcile.c netlink.c \
-          start_report.c
+          import_redirect.c path_manager.c pm_reconcile.c pm_state.c \
+          netlink.c start_report.c
 HEADERS = mod_mptcp.h
 
 PKG_CONFIG  ?= pkg-config

@@ -60,6 +60,29 @@ int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer)
     return 0;
 }
 
+int mptcp_sysctl_number(apr_pool_t *p, const char *name)
+{
+    apr_file_t *file;
+    char text[16];
+    apr_size_t got = sizeof(text) - 1;
+    char *end;
+    int number = -1;
+
+    if (apr_file_open(&file, apr_pstrcat(p, "/proc/sys/net/", name, NULL),
+                      APR_FOPEN_READ, 0, p) != APR_SUCCESS) {
+        return -1;
+    }
+    if (apr_file_read(file, text, &got) == APR_SUCCESS) {
+        text[got] = '\0';
+        number = (int)apr_strtoi64(text, &end, 10);
+        if (end == text) {
+            number = -1;
+        }
+    }
+    apr_file_close(file);
+    return number;
+}
+
 static const command_rec directives[] = {
     AP_INIT_TAKE_ARGV("MPTCPListen", mptcp_listen_directive, NULL, RSRC_CONF,
                       "an address and port to listen on with Multipath TCP: "

@@ -32,26 +32,6 @@ typedef struct {
 
 /* ---- asking ----------------------------------------------------------- */
 
-/* A sysctl's number below /proc/sys/net, or -1 where there is none. */
-static int sysctl_number(apr_pool_t *p, const char *name)
-{
-    apr_file_t *file;
-    char text[16];
-    apr_size_t got = sizeof(text) - 1;
-    int number = -1;
-
-    if (apr_file_open(&file, apr_pstrcat(p, "/proc/sys/net/", name, NULL),
-                      APR_FOPEN_READ, 0, p) != APR_SUCCESS) {
-        return -1;
-    }
-    if (apr_file_read(file, text, &got) == APR_SUCCESS) {
-        text[got] = '\0';
-        number = (int)apr_strtoi64(text, NULL, 10);
-    }
-    apr_file_close(file);
-    return number;
-}
-
 /* Is this a listener whose socket is MPTCP, whoever made it? */
 static int is_mptcp(const ap_listen_rec *lr)
 {
@@ -125,13 +105,13 @@ static const char *endpoints_text(const report *r)
 
 static void check_switches(const report *r)
 {
-    if (sysctl_number(r->p, "mptcp/enabled") == 0
+    if (mptcp_sysctl_number(r->p, "mptcp/enabled") == 0
         /* else it has been said when there was no socket */
         && mptcp_main_conf()->listen_status == APR_SUCCESS) {
         WARN(r, "MPTCP is switched off: new sockets will be TCP; write "
              "'sysctl -w net.mptcp.enabled=1'");
     }
-    if (sysctl_number(r->p, "mptcp/pm_type") > 0) {
+    if (mptcp_sysctl_number(r->p, "mptcp/pm_type") > 0) {
         WARN(r, "the kernel's path manager is switched off, and with it "
              "limits and endpoints; write 'sysctl -w "
              "net.mptcp.path_manager=kernel' (pm_type=0 before Linux 6.15)");
@@ -140,7 +120,7 @@ static void check_switches(const report *r)
         WARN(r, "no connection gets a second path: the limit of subflows is "
              "0; write 'MPTCPLimits subflows=2'");
     }
-    if (sysctl_number(r->p, "mptcp/allow_join_initial_addr_port") == 0
+    if (mptcp_sysctl_number(r->p, "mptcp/allow_join_initial_addr_port") == 0
         && r->announced == 0) {
         WARN(r, "clients get no second path: they are told not to use the "
              "address of the first (net.mptcp.allow_join_initial_addr_port "
@@ -318,9 +298,9 @@ static void check_rp_filter(const report *r, const mptcp_endpoint *ep)
     if (!dev || ep->family != AF_INET) {
         return;
     }
-    here = sysctl_number(r->p, apr_pstrcat(r->p, "ipv4/conf/", dev,
+    here = mptcp_sysctl_number(r->p, apr_pstrcat(r->p, "ipv4/conf/", dev,
                                            "/rp_filter", NULL));
-    all = sysctl_number(r->p, "ipv4/conf/all/rp_filter");
+    all = mptcp_sysctl_number(r->p, "ipv4/conf/all/rp_filter");
     if ((here > all ? here : all) == 1) {
         WARN(r, "the kernel drops packets for %s that come in by %s when the "
              "way back is by another interface (rp_filter is strict); write "

@@ -6,6 +6,7 @@ use warnings;
 
 use MPTCP::Httpd;
 use MPTCP::Lab;
+use POSIX ();
 use Test::More;
 
 MPTCP::Lab->enter;
@@ -223,6 +224,26 @@ for my $what (sort keys %offset) {
     $lab->limits('server', subflows => 6, add_addr_accepted => 0);
     unlink $state;
 }
+
+# A parent that was killed and that nobody has waited for yet is no such
+# process: it does not run.
+configure(@wanted);
+$httpd->start or BAIL_OUT($httpd->error_log);
+end_by_kill();
+my $zombie = fork // die "fork: $!";
+POSIX::_exit(0) if !$zombie;
+$lab->wait_until(10, sub { status_of($zombie)->{State} =~ /^Z/ });
+change_state(sub {
+    my ($bytes) = @_;
+    substr $bytes, $offset{owner}, 12, pack 'Q L', started($zombie), $zombie;
+    return $bytes;
+});
+configure();
+$httpd->start or BAIL_OUT($httpd->error_log);
+in_kernel('left by one that nobody has waited for: removed', \@others, subflows => 6);
+waitpid $zombie, 0;
+$httpd->stop;
+
 configure(@wanted);
 change_state(sub {'garbage'});
 new_log();
