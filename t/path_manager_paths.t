@@ -123,6 +123,41 @@ $_->stop for $proxy, $httpd;
 $lab->run(undef, qw(ip -n client rule delete from 10.91.2.1 table 2));
 $lab->limits('client', subflows => 2, add_addr_accepted => 2);
 
+# backup: nothing goes by the second path while the first one works.
+$httpd = server(['MPTCPListen 80', "$ipv4_endpoint backup"]);
+my @used = map { sent_on($_) } 1, 2;
+is(MPTCP::Client::get(lab => $lab, ns => 'client', path => '/big', host => '10.91.1.2',
+    port => 80, mptcp => 1)->{subflows_seen}, 2, 'backup: there are two paths');
+@used = map { sent_on($_) - $used[ $_ - 1 ] } 1, 2;
+cmp_ok($used[0], '>', $size, '    the first is used');
+cmp_ok($used[1], '<', 20_000, '    the second is not');
+survives('backup', host => '10.91.1.2', port => 80, mptcp => 1);
+$httpd->stop;
+
+# laminar: the address from which an announced one is connected to. Without,
+# routing chooses it.
+$httpd = server(['MPTCPListen 80', $ipv4_endpoint]);
+$lab->run(undef, qw(ip -n client address add 10.91.2.101/24 dev c2));
+$lab->limits('client', subflows => 2, add_addr_accepted => 0);
+$proxy = MPTCP::Httpd->new(lab => $lab, ns => 'client', load => [qw(proxy proxy_http)],
+    conf => <<'END');
+Listen 127.0.0.1:8080
+ProxyPass / http://10.91.1.2:80/ multipathtcp=On
+MPTCPLimits subflows=2 add_addr_accepted=2
+MPTCPEndpoint 10.91.2.101 dev c2 laminar
+END
+$proxy->start or BAIL_OUT($proxy->error_log);
+my $source = $lab->counts_laminar('client') ? '10.91.2.101' : '10.91.2.1';
+my $proxied = MPTCP::Client->start(lab => $lab, ns => 'client', path => '/big',
+    host => '127.0.0.1', port => 8080);
+ok($lab->wait_until(20, sub { $lab->ss('server', '-tn', 'dst', $source) || $proxied->done }),
+    'laminar: there is a subflow') or diag $lab->run('server', qw(ss -tn));
+is(scalar(() = $lab->ss('server', '-tn', 'dst', $source)), 1, "    from $source");
+is($proxied->wait->{bytes}, $size, '    every byte');
+$_->stop for $proxy, $httpd;
+$lab->run(undef, qw(ip -n client address delete 10.91.2.101/24 dev c2));
+$lab->limits('client', subflows => 2, add_addr_accepted => 2);
+
 # --- A listener bound to one address
 
 $httpd = server(['MPTCPListen 10.91.1.2:80', 'MPTCPEndpoint 10.91.2.2 dev s2 port 7080 signal']);
