@@ -13,9 +13,10 @@ CFLAGS  ?= -g -O2
 LDFLAGS ?=
 
 MODULE  = .libs/mod_mptcp.so
-SOURCES = mod_mptcp.c listen_hooks.c listen_change.c proxy_hooks.c \
-          import_redirect.c path_manager.c pm_reconcile.c pm_state.c \
-          netlink.c start_report.c
+SOURCES = mod_mptcp.c listen_directives.c listen_hooks.c listen_change.c \
+          proxy_workers.c proxy_shared.c proxy_sockets.c import_redirect.c \
+          path_manager.c pm_reconcile.c pm_state.c netlink.c \
+          start_report.c connection.c variables.c backend.c
 HEADERS = mod_mptcp.h
 
 PKG_CONFIG  ?= pkg-config
@@ -43,7 +44,27 @@ install: $(MODULE)
 	install -d $(DESTDIR)$(LIBEXECDIR)
 	install -m 644 $(MODULE) $(DESTDIR)$(LIBEXECDIR)/
 
-clean:
-	rm -rf .libs *.la *.lo *.o *.slo
+# The suite enters namespaces of its own; see t/TEST.  It stops at the first MPM
+# that fails, so that the closing lines are never those of another.
+MPMS  ?= event worker prefork
+TESTS ?=
 
-.PHONY: all install clean
+check: all
+	set -e; for mpm in $(MPMS); do MPTCP_MPM=$$mpm t/TEST $(TESTS); done
+
+demo: all
+	perl -It/lib tools/demo.pl
+# Programs that call parts of the module with what a kernel might say; t/*.t
+# runs them.  httpd's few functions in there are replaced in t/unit/httpd.c.
+query = $(shell $(APXS) -q $(1))
+t/unit/%: t/unit/%.c t/unit/httpd.c %.c $(HEADERS) Makefile
+	$(CC) $(call query,CFLAGS) $(call query,EXTRA_CPPFLAGS) \
+	    -I$(call query,INCLUDEDIR) -I$(call query,APR_INCLUDEDIR) \
+	    -I$(call query,APU_INCLUDEDIR) $(CFLAGS) $(WARN) \
+	    -o $@ $< t/unit/httpd.c $*.c \
+	    $(shell $(call query,APR_CONFIG) --link-ld --libs)
+
+clean:
+	rm -rf .libs *.la *.lo *.o *.slo t/unit/connection
+
+.PHONY: all install check demo clean

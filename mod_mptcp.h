@@ -47,6 +47,34 @@
 #ifndef MPTCP_PM_ADDR_FLAG_LAMINAR
 #define MPTCP_PM_ADDR_FLAG_LAMINAR  (1 << 5) /* Linux 6.18 */
 #endif
+#ifndef SOL_MPTCP
+#define SOL_MPTCP 284                   /* Linux 5.16, as is MPTCP_INFO */
+#endif
+#ifndef MPTCP_INFO
+#define MPTCP_INFO 1
+#endif
+
+/**
+ * What MPTCP_INFO gives, as far as it is used here (struct mptcp_info, which
+ * older headers have in part).  A kernel writes as much as it knows: a field
+ * counts only where the returned length covers it.
+ */
+typedef struct {
+    unsigned char extra_subflows;       /* all but the first */
+    unsigned char unused_1[7];
+    apr_uint32_t flags;
+    apr_uint32_t token;
+    unsigned char unused_2[32];
+    apr_uint64_t bytes_retrans;         /* this one to bytes_acked: 6.5 */
+    apr_uint64_t bytes_sent;
+    apr_uint64_t bytes_received;
+    apr_uint64_t bytes_acked;
+    unsigned char subflows_total;       /* with the first, if alive: 6.8 */
+    unsigned char unused_3[7];
+} mptcp_kernel_info;
+
+/** In its flags: no longer MPTCP. */
+#define MPTCP_KERNEL_INFO_FALLBACK 1
 
 /*
  * APLOG_USE_MODULE() for every file but mod_mptcp.c, whose
@@ -57,6 +85,8 @@
 extern module AP_MODULE_DECLARE_DATA mptcp_module
     __attribute__((visibility("default")));
 
+/** A flag of mptcp_server_conf that no directive has set. */
+#define MPTCP_UNSET (-1)
 /** The most endpoints, and the highest limit, that the kernel takes. */
 #define MPTCP_ENDPOINTS_MAX 8
 
@@ -100,18 +130,39 @@ typedef struct {
 typedef struct {
     /** ap_listen_rec *: the listeners to be MPTCP (main server only) */
     apr_array_header_t *listeners;
+    /** MPTCPListenDefault: 1 On, 0 Off (main server only) */
+    int listen_default;
     /** why the kernel gave no MPTCP socket to a listener, or APR_SUCCESS */
     apr_status_t listen_status;
+    /** MPTCPFallback: 1 On, 0 Off (main server only) */
+    int fallback;
+    /** MPTCPProxyDefault: 1 On, 0 Off, or MPTCP_UNSET */
+    int proxy_default;
     /**
      * what multipathtcp= said: keys are worker->s as the configuration was
      * read, values point at 0 or 1 (main server only, for all servers)
      */
     apr_hash_t *worker_settings;
+    /**
+     * what that and MPTCPProxyDefault come to, from check_config on: keys are
+     * proxy_worker *, values point at 0 or 1 (main server only)
+     */
+    apr_hash_t *workers;
+    /**
+     * the same for members that balancers get at run time: keys are the
+     * balancers' arrays of members (main server only)
+     */
+    apr_hash_t *balancers;
     /** mptcp_wanted_endpoint: MPTCPEndpoint (main server only) */
     apr_array_header_t *endpoints;
     /** MPTCPLimits (main server only) */
     mptcp_limits limits;
 } mptcp_server_conf;
+
+/** What is kept per directory. */
+typedef struct {
+    int env_vars;                       /* MPTCPEnvVars; MPTCP_UNSET, 0, 1 */
+} mptcp_dir_conf;
 
 /** The configuration of the main server, where server-wide settings are. */
 mptcp_server_conf *mptcp_main_conf(void);
@@ -133,7 +184,18 @@ int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer);
  */
 int mptcp_sysctl_number(apr_pool_t *p, const char *name);
 
-/* ---- listen_hooks.c: listening sockets -------------------------------- */
+/**
+ * An array that outlives restarts, which this module's own statics do not: it
+ * is unloaded and loaded again.  For the parent, while it has a single thread.
+ * @param key Its name, with a number that changes with its elements' type,
+ *        since a reload may bring a newer module
+ * @param size Of an element, in bytes
+ * @return The array, empty at first; in process->pool
+ */
+apr_array_header_t *mptcp_process_array(process_rec *process, const char *key,
+                                        int size);
+
+/* ---- listen_directives.c: which listeners are to be MPTCP --------------- */
 
 /**
  * MPTCPListen [IP-address:]portnumber [protocol]
@@ -142,14 +204,28 @@ int mptcp_sysctl_number(apr_pool_t *p, const char *name);
 const char *mptcp_listen_directive(cmd_parms *cmd, void *dummy,
                                    int argc, char *const argv[]);
 
-/** Hooks that run around the MPM's binding of the listeners. */
+/** MPTCPListenDefault On|Off; returns NULL or why it cannot stand here. */
+const char *mptcp_listen_default_directive(cmd_parms *cmd, void *dummy,
+                                           int flag);
+
+/** Is this listener to be MPTCP by the configuration now read? */
+int mptcp_listener_wanted(const mptcp_server_conf *conf,
+                          const ap_listen_rec *lr);
+
+void mptcp_listen_directives_register_hooks(void);
+
+/* ---- listen_hooks.c: listening sockets, before and after their binding -- */
+
 void mptcp_listen_register_hooks(void);
 
 /**
- * An integer socket option of a listener.
+ * An integer socket option.
  * @return Its value, or -1 where getsockopt() refuses
  */
-int mptcp_listener_option(const ap_listen_rec *lr, int level, int option);
+int mptcp_socket_option(apr_socket_t *sd, int level, int option);
+
+/** Is a listener's socket MPTCP, as the kernel says? */
+int mptcp_listener_is_mptcp(const ap_listen_rec *lr);
 
 /**
  * A new, unbound socket for a listener's address.
@@ -160,16 +236,31 @@ int mptcp_listener_option(const ap_listen_rec *lr, int level, int option);
 apr_status_t mptcp_listener_new_socket(const ap_listen_rec *lr, int protocol,
                                        apr_pool_t *p, apr_socket_t **sd);
 
-/* ---- listen_change.c: a reload that changes a listener's protocol ------ */
+/* ---- listen_change.c: a reload that changes a listener's protocol ------- */
+
+/* All of these are for the parent, while it has a single thread. */
 
 /**
- * To be called before the MPM's open_logs: if a bound listener has the wrong
- * protocol, put a new socket for core to bind beside the old one.
- * @param wanted Is it to be MPTCP?
- * @param conf Its listen_status is set if the kernel gives no MPTCP socket
+ * Has the address of a listener a socket of each protocol, from an earlier
+ * change?
  */
-void mptcp_listener_change(ap_listen_rec *lr, int wanted,
-                           mptcp_server_conf *conf, process_rec *process);
+int mptcp_listener_has_twin(const ap_listen_rec *lr, process_rec *process);
+
+/**
+ * To be called before the MPM's open_logs, for a bound listener of the wrong
+ * protocol: put a new socket for core to bind beside the old one.
+ * @param wanted Is it to be MPTCP?
+ * @param buckets Is ListenCoresBucketsRatio in force?
+ */
+void mptcp_listener_change(ap_listen_rec *lr, int wanted, int buckets,
+                           process_rec *process);
+
+/**
+ * To be called before the MPM's open_logs where ListenCoresBucketsRatio is in
+ * force: of each pair of sockets that earlier changes made, keep the one that
+ * is wanted.
+ */
+void mptcp_listener_part_twins(mptcp_server_conf *conf, process_rec *process);
 
 /**
  * To be called after the MPM's open_logs: send new connections to the socket
@@ -177,10 +268,154 @@ void mptcp_listener_change(ap_listen_rec *lr, int wanted,
  */
 void mptcp_listener_steer(mptcp_server_conf *conf, process_rec *process);
 
-/* ---- proxy_hooks.c: mod_proxy's connections --------------------------- */
+/* ---- proxy_workers.c: which of mod_proxy's workers want MPTCP --------- */
 
-/** Hooks that give workers the parameter multipathtcp and act on it. */
-void mptcp_proxy_register_hooks(void);
+/* mod_proxy.h, which need not be included for these */
+struct proxy_worker;
+
+/** MPTCPProxyDefault On|Off; returns NULL. */
+const char *mptcp_proxy_default_directive(cmd_parms *cmd, void *dummy,
+                                          int flag);
+
+/** Does MPTCPProxyDefault say On for this server? */
+int mptcp_proxy_default(const server_rec *s);
+
+/** Does any worker or server, from s on, want MPTCP?  From post_config on. */
+int mptcp_proxy_wants_any(server_rec *s);
+
+/**
+ * Is this worker to connect by MPTCP?  From check_config on, by any thread.
+ * @param worker One that is configured, was added at run time, is hidden
+ *        (mod_proxy_hcheck), or is mod_proxy's default for any backend
+ * @param s The server of the request, for the last
+ */
+int mptcp_worker_wants(const struct proxy_worker *worker, const server_rec *s);
+
+/** The worker itself, or that which it checks the health of. */
+const struct proxy_worker *
+mptcp_worker_checked(const struct proxy_worker *worker);
+
+/** A worker's URL, as mod_proxy's messages name it. */
+const char *mptcp_worker_name(const struct proxy_worker *worker);
+
+/** mod_proxy's proxy_server_conf of a server; NULL if it is not loaded. */
+void *mptcp_proxy_conf(const server_rec *s);
+
+/** A function that mod_proxy exports; NULL if there is none of this name. */
+void *mptcp_proxy_function(const char *name);
+
+/** Hooks that give workers the parameter multipathtcp. */
+void mptcp_proxy_workers_register_hooks(void);
+
+/* ---- proxy_shared.c: parameters that mod_proxy ignores ---------------- */
+
+/** Hooks that say which multipathtcp= has no effect, and why. */
+void mptcp_proxy_shared_register_hooks(void);
+
+/* ---- proxy_sockets.c: mod_proxy's sockets ----------------------------- */
+
+/** Hooks that make the sockets of workers which want it MPTCP. */
+void mptcp_proxy_sockets_register_hooks(void);
+
+/* ---- connection.c: what the kernel says of one connection -------------- */
+
+/** What a connection is. */
+typedef enum {
+    MPTCP_STATE_UNKNOWN,                /* the kernel does not say */
+    MPTCP_STATE_NO_LISTENER,            /* it came to a plain TCP listener */
+    MPTCP_STATE_OFF,                    /* plain TCP */
+    MPTCP_STATE_FALLBACK,               /* negotiated, then TCP; for good */
+    MPTCP_STATE_ON
+} mptcp_state;
+
+/** What the kernel said of a connection at one moment. */
+typedef struct {
+    mptcp_state state;
+    /** how many bytes of info the kernel has written, if state is ON */
+    apr_size_t length;
+    mptcp_kernel_info info;
+} mptcp_reading;
+
+/**
+ * Ask the kernel about a connected socket.  One system call, but two for a
+ * socket of protocol 0 that does not speak MPTCP.
+ * @param made_as IPPROTO_MPTCP or IPPROTO_TCP, if it is known to have been
+ *        made so; 0: of an MPTCP listener, which accepts both
+ * @param reading Set in any case
+ */
+void mptcp_connection_ask(int fd, int made_as, mptcp_reading *reading);
+
+/**
+ * Take so many bytes of reading->info for the kernel's answer, of a socket
+ * that is MPTCP (state is ON before).
+ */
+void mptcp_reading_set(mptcp_reading *reading, apr_size_t length);
+
+/** The words of MPTCP and MPTCP_BACKEND; NULL for UNKNOWN. */
+const char *mptcp_state_text(mptcp_state state);
+
+/** How many variables there are of a client's connection. */
+#define MPTCP_CONNECTION_VARIABLES 7
+
+/**
+ * A variable's number by its name, in any case.
+ * @return 0 to MPTCP_CONNECTION_VARIABLES - 1, or -1: it is not one of them
+ */
+int mptcp_variable_find(const char *name);
+
+/** The name of a variable by its number. */
+const char *mptcp_variable_name(int variable);
+
+/**
+ * A variable's value.
+ * @param p Where the value lives, unless it is a constant
+ * @return NULL where the kernel did not give it
+ */
+const char *mptcp_variable_value(const mptcp_reading *reading, int variable,
+                                 apr_pool_t *p);
+
+/* ---- variables.c: for the environment, expressions and logs ------------ */
+
+/** The variable of a proxied request's connection to its backend. */
+#define MPTCP_BACKEND_VARIABLE "MPTCP_BACKEND"
+
+/** Hooks that offer the variables wherever httpd has variables. */
+void mptcp_variables_register_hooks(void);
+
+/** What is remembered of a request; pool: the request's. */
+typedef struct {
+    /** of the client's connection (in a main request only); or NULL */
+    mptcp_reading *reading;
+    /** a proxy_conn_rec, while mod_proxy serves the request by it; or NULL */
+    void *backend;
+    mptcp_state backend_state;
+    int backend_filter;                 /* has been added */
+} mptcp_request;
+
+/** The record of a request, made if there is none. */
+mptcp_request *mptcp_request_get(request_rec *r);
+
+/** Is MPTCPEnvVars On for the request? */
+int mptcp_env_vars_on(const request_rec *r);
+
+/* ---- backend.c: the connection that served a proxied request ----------- */
+
+/** Hooks that learn which connection of mod_proxy serves which request. */
+void mptcp_backend_register_hooks(void);
+
+/**
+ * To be called while the configuration is checked: is MPTCP_BACKEND read
+ * anywhere at all, and can it be read when the connection may be gone, in a
+ * log?  Without the first, mod_proxy is not observed.
+ */
+void mptcp_backend_wanted(int anywhere, int in_logs);
+
+/**
+ * What the request's connection to its backend is, or was.  One system call
+ * at the first call for each request, while the connection is there.
+ * @return UNKNOWN for a request that used none
+ */
+mptcp_state mptcp_backend_state(request_rec *r);
 
 /* ---- import_redirect.c: ELF ------------------------------------------- */
 
@@ -188,14 +423,16 @@ void mptcp_proxy_register_hooks(void);
  * Let every call of an imported function that a loaded object makes reach
  * another function, until the pool is cleared.
  *
- * Only the import slots of that one object change: no code, and nobody
- * else's calls.  To be called while the process has a single thread and
+ * Only the import slots of that object change: no code, and nobody else's
+ * calls.  To be called while the process has a single thread and
  * before it forks, so that no caller sees a half-made change and all children
  * share it.  The pool must be cleared before the object is unloaded: pconf
  * does that for any object which LoadModule brought, because cleanups run in
  * reverse order of their registration.
  *
- * @param inside An address inside the object, such as its module record
+ * @param inside An address inside the object, such as its module record; or
+ *        NULL for every loaded object that has the import, save the one that
+ *        the replacement is in
  * @param symbol The imported function's name
  * @param replacement The function to be called instead; it may call the
  *        original by its name, since its own object's import is untouched

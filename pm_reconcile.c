@@ -137,7 +137,7 @@ static apr_status_t try_address(const mptcp_endpoint *ep)
  */
 static int knows_laminar(apr_pool_t *p)
 {
-    enum { SOL_MPTCP_LEVEL = 284, MPTCP_INFO_OPTION = 1, LAMINAR_MAX = 81 };
+    enum { LAMINAR_MAX = 81 };          /* its offset */
     unsigned char info[128] = { 0 };
     socklen_t length = sizeof(info);
     int known = 1;                      /* where it cannot be asked */
@@ -148,7 +148,7 @@ static int knows_laminar(apr_pool_t *p)
     }
     /* it is the kernel's own path manager that counts them */
     if (mptcp_sysctl_number(p, "mptcp/pm_type") == 0
-        && getsockopt(fd, SOL_MPTCP_LEVEL, MPTCP_INFO_OPTION, info, &length)
+        && getsockopt(fd, SOL_MPTCP, MPTCP_INFO, info, &length)
            == 0) {
         known = length > LAMINAR_MAX && info[LAMINAR_MAX] > 0;
     }

@@ -7,8 +7,8 @@
  * The first three are notices, one line each; the rest are warnings which say
  * what to write instead, and there are none when all is well.  Everything is
  * asked of the kernel, not of the configuration: an administrator may have
- * done with `ip mptcp` what could have been written here.  A server without
- * MPTCP listeners and directives is told nothing.
+ * done with `ip mptcp` what could have been written here.  A server in
+ * which nothing is MPTCP is told nothing.
  */
 
 #include "mod_mptcp.h"
@@ -28,6 +28,7 @@ typedef struct {
     apr_array_header_t *endpoints;      /* mptcp_endpoint */
     struct ifaddrs *addresses;          /* NULL where they cannot be read */
     int announced;                      /* how many endpoints are signal */
+    int connecting;                     /* how many are subflow */
 } report;
 
 /* ---- asking ----------------------------------------------------------- */
@@ -35,9 +36,7 @@ typedef struct {
 /* Is this a listener whose socket is MPTCP, whoever made it? */
 static int is_mptcp(const ap_listen_rec *lr)
 {
-    return lr->active
-           && mptcp_listener_option(lr, SOL_SOCKET, SO_PROTOCOL)
-              == IPPROTO_MPTCP;
+    return lr->active && mptcp_listener_is_mptcp(lr);
 }
 
 static apr_status_t ask_kernel(report *r)
@@ -55,10 +54,11 @@ static apr_status_t ask_kernel(report *r)
     }
     mptcp_pm_close(r->p, pm);
     for (i = 0; rv == APR_SUCCESS && i < r->endpoints->nelts; i++) {
-        if (APR_ARRAY_IDX(r->endpoints, i, mptcp_endpoint).flags
-            & MPTCP_PM_ADDR_FLAG_SIGNAL) {
-            r->announced++;
-        }
+        apr_uint32_t flags = APR_ARRAY_IDX(r->endpoints, i,
+                                           mptcp_endpoint).flags;
+
+        r->announced += (flags & MPTCP_PM_ADDR_FLAG_SIGNAL) != 0;
+        r->connecting += (flags & MPTCP_PM_ADDR_FLAG_SUBFLOW) != 0;
     }
     return rv;
 }
@@ -120,12 +120,6 @@ static void check_switches(const report *r)
         WARN(r, "no connection gets a second path: the limit of subflows is "
              "0; write 'MPTCPLimits subflows=2'");
     }
-    if (mptcp_sysctl_number(r->p, "mptcp/allow_join_initial_addr_port") == 0
-        && r->announced == 0) {
-        WARN(r, "clients get no second path: they are told not to use the "
-             "address of the first (net.mptcp.allow_join_initial_addr_port "
-             "is 0), and of no other; write 'MPTCPEndpoint ADDRESS signal'");
-    }
 }
 
 /* An address that clients might be told of. */
@@ -173,6 +167,11 @@ static void check_announced(const report *r)
 
     if (r->announced > 0) {
         return;
+    }
+    if (mptcp_sysctl_number(r->p, "mptcp/allow_join_initial_addr_port") == 0) {
+        WARN(r, "clients get no second path: they are told not to use the "
+             "address of the first (net.mptcp.allow_join_initial_addr_port "
+             "is 0), and of no other; write 'MPTCPEndpoint ADDRESS signal'");
     }
     for (ifa = r->addresses; ifa; ifa = ifa->ifa_next) {
         mptcp_endpoint ep;
@@ -229,7 +228,7 @@ static int takes_joins(const ap_listen_rec *lr, const mptcp_endpoint *ep)
     }
     return sa->family == ep->family
            || (sa->family == AF_INET6
-               && mptcp_listener_option(lr, IPPROTO_IPV6, IPV6_V6ONLY) == 0);
+               && mptcp_socket_option(lr->sd, IPPROTO_IPV6, IPV6_V6ONLY) == 0);
 }
 
 /*
@@ -324,13 +323,29 @@ static void check_endpoints(const report *r)
     }
 }
 
+/*
+ * This is the side that begins connections to backends: it needs an address
+ * to connect second paths from, or one to connect them to.
+ */
+static void check_backends(const report *r)
+{
+    if (r->connecting == 0
+        && r->limits.value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] == 0) {
+        WARN(r, "no connection to a backend gets a second path: no endpoint "
+             "is subflow, and no address that a backend announces is "
+             "accepted; write 'MPTCPEndpoint ADDRESS dev IF subflow' or "
+             "'MPTCPLimits add_addr_accepted=2'");
+    }
+}
+
 void mptcp_start_report(server_rec *s, apr_pool_t *ptemp)
 {
     const mptcp_server_conf *conf = mptcp_main_conf();
     const char *listeners = listeners_text(ptemp);
+    int has_workers = mptcp_proxy_wants_any(s);
     report r;
 
-    if (!listeners && conf->endpoints->nelts == 0
+    if (!listeners && !has_workers && conf->endpoints->nelts == 0
         && !*mptcp_limits_text(ptemp, &conf->limits)) {
         return;
     }
@@ -356,6 +371,9 @@ void mptcp_start_report(server_rec *s, apr_pool_t *ptemp)
     if (listeners) {
         check_announced(&r);
         check_endpoints(&r);
+    }
+    if (has_workers) {
+        check_backends(&r);
     }
     if (r.addresses) {
         freeifaddrs(r.addresses);
