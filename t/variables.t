@@ -252,6 +252,11 @@ $httpd = MPTCP::Httpd->new(before => [qw(mptcpize run)], load => ['headers'],
 Listen 127.0.0.1:8080
 Listen 8081
 Header always set X-MPTCP "expr=%{MPTCP}"
+Header always set X-Env "%{MPTCP}e"
+MPTCPEnvVars On
+<VirtualHost 127.0.0.1:8080>
+    MPTCPEnvVars Off
+</VirtualHost>
 END
 $httpd->start or BAIL_OUT($httpd->error_log);
 for my $where (['127.0.0.1', 8080], ['127.0.0.1', 8081], ['::1', 8081]) {
@@ -259,8 +264,12 @@ for my $where (['127.0.0.1', 8080], ['127.0.0.1', 8081], ['::1', 8081]) {
     for my $mptcp (1, 0) {
         my $session = MPTCP::Session->open(host => $where->[0],
             port => $where->[1], mptcp => $mptcp);
-        is($session->get('/')->{headers}{'x-mptcp'}, $mptcp ? 'on' : 'off',
-            "a listener made MPTCP by others, @$where, client " . $mptcp);
+        my $answer = $session->get('/')->{headers};
+        my $state  = $mptcp ? 'on' : 'off';
+        is($answer->{'x-mptcp'}, $state,
+            "a listener made MPTCP by others, @$where, $state");
+        is($answer->{'x-env'}, $where->[1] == 8081 ? $state : '(null)',
+            "MPTCPEnvVars On for the whole server, and Off for one on 8080");
     }
 }
 $httpd->stop;
