@@ -18,6 +18,11 @@
  * group's last socket into the gap, but only when the last child that holds
  * the closed one is gone.
  *
+ * With ListenCoresBucketsRatio core has a group of its own, whose members come
+ * and go with the children, so no index holds.  There the old socket is just
+ * replaced, and what waits in its queue is lost when the old children go; but
+ * so are the queues of core's own duplicates, on every reload.
+ *
  * Facts (net/core/sock_reuseport.c, Linux 4.6 to 6.18): a socket that already
  * listens joins the group as its first member when the second one listens;
  * members are numbered in the order in which they joined; a program is
@@ -30,6 +35,10 @@
 #include <linux/filter.h>
 #include <sys/socket.h>
 
+#ifndef SO_DETACH_REUSEPORT_BPF
+#define SO_DETACH_REUSEPORT_BPF 68      /* Linux 5.3 */
+#endif
+
 APLOG_USE_MODULE(mptcp);
 
 /* Two listening sockets of one address, in the order in which they joined. */
@@ -37,25 +46,11 @@ typedef struct {
     ap_listen_rec *member[2];
 } listener_pair;
 
-/*
- * The pairs outlive a restart, which this module's own statics do not: it is
- * unloaded and loaded again.  They are in process->pool under this key; its
- * number changes with the structure, for a reload may bring a newer module.
- * Touched by the parent only, while it has a single thread.
- */
 #define PAIRS_KEY "mod_mptcp:listener_pairs:1"
 
 static apr_array_header_t *known_pairs(process_rec *process)
 {
-    void *pairs = NULL;
-
-    apr_pool_userdata_get(&pairs, PAIRS_KEY, process->pool);
-    if (!pairs) {
-        pairs = apr_array_make(process->pool, 2, sizeof(listener_pair));
-        /* copies the key, which is in memory that will be unloaded */
-        apr_pool_userdata_set(pairs, PAIRS_KEY, NULL, process->pool);
-    }
-    return pairs;
+    return mptcp_process_array(process, PAIRS_KEY, sizeof(listener_pair));
 }
 
 static listener_pair *pair_of(const ap_listen_rec *lr, process_rec *process)
@@ -73,10 +68,15 @@ static listener_pair *pair_of(const ap_listen_rec *lr, process_rec *process)
     return NULL;
 }
 
-static int is_mptcp(const ap_listen_rec *lr)
+/* The plain TCP socket of a pair: the way to the group's program. */
+static const ap_listen_rec *tcp_member(const listener_pair *pair)
 {
-    return mptcp_listener_option(lr, SOL_SOCKET, SO_PROTOCOL)
-           == IPPROTO_MPTCP;
+    return pair->member[mptcp_listener_is_mptcp(pair->member[0])];
+}
+
+int mptcp_listener_has_twin(const ap_listen_rec *lr, process_rec *process)
+{
+    return pair_of(lr, process) != NULL;
 }
 
 static apr_status_t set_reuseport(apr_socket_t *sd)
@@ -108,7 +108,7 @@ static apr_status_t try_bind(const ap_listen_rec *lr, int protocol,
     apr_socket_opt_set(sd, APR_SO_REUSEADDR, 1);
     if (lr->bind_addr->family == APR_INET6) {
         apr_socket_opt_set(sd, APR_IPV6_V6ONLY,
-                           mptcp_listener_option(lr, IPPROTO_IPV6,
+                           mptcp_socket_option(lr->sd, IPPROTO_IPV6,
                                                  IPV6_V6ONLY) > 0);
     }
     rv = set_reuseport(sd);
@@ -119,43 +119,84 @@ static apr_status_t try_bind(const ap_listen_rec *lr, int protocol,
     return rv;
 }
 
-void mptcp_listener_change(ap_listen_rec *lr, int wanted,
-                           mptcp_server_conf *conf, process_rec *process)
+void mptcp_listener_change(ap_listen_rec *lr, int wanted, int buckets,
+                           process_rec *process)
 {
     int protocol = wanted ? IPPROTO_MPTCP : 0;
-    ap_listen_rec *old;
+    /* then it is in a group of more than core's one socket, now or before */
+    int grouped = buckets
+                  || mptcp_socket_option(lr->sd, SOL_SOCKET, SO_REUSEPORT) > 0;
     listener_pair *pair;
     apr_socket_t *sd;
     apr_status_t rv;
 
-    if (is_mptcp(lr) == wanted || pair_of(lr, process)) {
-        return;                 /* as it should be, or a matter of steering */
+    if (pair_of(lr, process)) {
+        return;                         /* a matter of steering */
     }
-
     rv = mptcp_listener_new_socket(lr, protocol, process->pool, &sd);
-    if (rv != APR_SUCCESS) {
-        conf->listen_status = rv;
-        return;
+    if (rv == APR_SUCCESS
+        && ((rv = set_reuseport(lr->sd)) != APR_SUCCESS
+            || (rv = set_reuseport(sd)) != APR_SUCCESS
+            || (rv = try_bind(lr, protocol, process->pool)) != APR_SUCCESS)) {
+        apr_socket_close(sd);
     }
-    if ((rv = set_reuseport(lr->sd)) != APR_SUCCESS
-        || (rv = set_reuseport(sd)) != APR_SUCCESS
-        || (rv = try_bind(lr, protocol, process->pool)) != APR_SUCCESS) {
+    if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, rv, ap_server_conf,
                      "%pI stays %s until httpd is stopped and started: "
                      "no second socket can be bound beside it",
                      lr->bind_addr, wanted ? "TCP" : "MPTCP");
-        apr_socket_close(sd);
         return;
     }
 
-    /* lr, which core will bind and listen on, is second in the group */
-    old = apr_pmemdup(process->pool, lr, sizeof(*lr));
+    if (grouped) {
+        apr_socket_close(lr->sd);       /* the old children still have it */
+    }
+    else {
+        pair = apr_array_push(known_pairs(process));
+        pair->member[0] = apr_pmemdup(process->pool, lr, sizeof(*lr));
+        pair->member[1] = lr;           /* listens second, in core's hands */
+        lr->next = pair->member[0];
+    }
     lr->sd = sd;
     lr->active = 0;
-    lr->next = old;
-    pair = apr_array_push(known_pairs(process));
-    pair->member[0] = old;
-    pair->member[1] = lr;
+}
+
+/* Take a record out of ap_listeners and close its socket. */
+static void remove_listener(ap_listen_rec *lr)
+{
+    ap_listen_rec **at;
+
+    for (at = &ap_listeners; *at; at = &(*at)->next) {
+        if (*at == lr) {
+            *at = lr->next;
+            break;
+        }
+    }
+    apr_socket_close(lr->sd);
+    lr->active = 0;
+}
+
+void mptcp_listener_part_twins(mptcp_server_conf *conf, process_rec *process)
+{
+    apr_array_header_t *pairs = known_pairs(process);
+    const listener_pair *pair;
+
+    while ((pair = apr_array_pop(pairs))) {
+        const ap_listen_rec *tcp = tcp_member(pair);
+        int wanted = mptcp_listener_wanted(conf, tcp);
+        apr_os_sock_t fd;
+        int unused = 0;
+
+        if (!tcp->active) {
+            continue;                   /* the Listen line is gone */
+        }
+        if (apr_os_sock_get(&fd, tcp->sd) == APR_SUCCESS) {
+            setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &unused,
+                       sizeof(unused));
+        }
+        remove_listener(pair->member[mptcp_listener_is_mptcp(pair->member[0])
+                                     == wanted]);
+    }
 }
 
 /* Send the group's new connections to its member number INDEX. */
@@ -163,11 +204,10 @@ static apr_status_t steer(const listener_pair *pair, int index)
 {
     struct sock_filter code[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
     struct sock_fprog program = { 1, code };
-    const ap_listen_rec *tcp = pair->member[is_mptcp(pair->member[0])];
     apr_os_sock_t fd;
 
     code[0].k = index;
-    if (apr_os_sock_get(&fd, tcp->sd) != APR_SUCCESS
+    if (apr_os_sock_get(&fd, tcp_member(pair)->sd) != APR_SUCCESS
         || setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program,
                       sizeof(program)) != 0) {
         return errno;
@@ -183,8 +223,8 @@ void mptcp_listener_steer(mptcp_server_conf *conf, process_rec *process)
     for (i = pairs->nelts - 1; i >= 0; i--) {
         listener_pair *pair = &APR_ARRAY_IDX(pairs, i, listener_pair);
         /* the directive finds both records, but for the first time one */
-        int wanted = mptcp_array_has(conf->listeners, pair->member[0])
-                     || mptcp_array_has(conf->listeners, pair->member[1]);
+        int wanted = mptcp_listener_wanted(conf, pair->member[0])
+                     || mptcp_listener_wanted(conf, pair->member[1]);
         apr_status_t rv;
 
         if (!pair->member[0]->active || !pair->member[1]->active) {
@@ -193,7 +233,7 @@ void mptcp_listener_steer(mptcp_server_conf *conf, process_rec *process)
             apr_array_pop(pairs);
             continue;
         }
-        rv = steer(pair, is_mptcp(pair->member[1]) == wanted);
+        rv = steer(pair, mptcp_listener_is_mptcp(pair->member[1]) == wanted);
         if (rv != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, rv, ap_server_conf,
                          "%pI serves both TCP and MPTCP until httpd is "

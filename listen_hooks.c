@@ -11,66 +11,26 @@
  *
  * Records outlive restarts: core finds them again by address and port, and
  * then they are bound already.  listen_change.c deals with those whose
- * protocol is no longer the one wanted.
+ * protocol is no longer the one wanted.  Sockets that a service manager
+ * passed on are its own business: they are left alone, and reported.
  */
 
 #include "mod_mptcp.h"
+
+#include "http_main.h"                  /* ap_run_mode */
 
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
 APLOG_USE_MODULE(mptcp);
 
-/*
- * MPTCPListen: what Listen does, and a note that the listeners which came of
- * it are to be MPTCP.  A host name may give several, a restart finds old
- * records again and puts them elsewhere in the list: so the new ones are told
- * by the list before and after.
- */
-const char *mptcp_listen_directive(cmd_parms *cmd, void *dummy,
-                                   int argc, char *const argv[])
-{
-    mptcp_server_conf *conf = ap_get_module_config(cmd->server->module_config,
-                                                   &mptcp_module);
-    apr_array_header_t *before;
-    ap_listen_rec *lr;
-    const char *err = ap_check_cmd_context(cmd, GLOBAL_ONLY);
-
-    if (err) {
-        return err;
-    }
-    if (argc < 1 || argc > 2) {
-        return apr_psprintf(cmd->pool, "%s takes one or two arguments: "
-                            "[IP-address:]portnumber [protocol]",
-                            cmd->cmd->name);
-    }
-
-    before = apr_array_make(cmd->temp_pool, 8, sizeof(ap_listen_rec *));
-    for (lr = ap_listeners; lr; lr = lr->next) {
-        APR_ARRAY_PUSH(before, ap_listen_rec *) = lr;
-    }
-    err = ap_set_listener(cmd, dummy, argc, argv);
-    if (err) {
-        return apr_psprintf(cmd->pool, "%s %s: %s (allowed is "
-                            "[IP-address:]portnumber [protocol], each address "
-                            "and port once in all Listen and %s lines)",
-                            cmd->cmd->name, argv[0], err, cmd->cmd->name);
-    }
-    for (lr = ap_listeners; lr; lr = lr->next) {
-        if (!mptcp_array_has(before, lr)) {
-            APR_ARRAY_PUSH(conf->listeners, ap_listen_rec *) = lr;
-        }
-    }
-    return NULL;
-}
-
-int mptcp_listener_option(const ap_listen_rec *lr, int level, int option)
+int mptcp_socket_option(apr_socket_t *sd, int level, int option)
 {
     apr_os_sock_t fd;
     int value = -1;
     socklen_t length = sizeof(value);
 
-    if (apr_os_sock_get(&fd, lr->sd) != APR_SUCCESS
+    if (apr_os_sock_get(&fd, sd) != APR_SUCCESS
         || getsockopt(fd, level, option, &value, &length) != 0) {
         return -1;
     }
@@ -84,19 +44,292 @@ apr_status_t mptcp_listener_new_socket(const ap_listen_rec *lr, int protocol,
                              p);
 }
 
-/* An unbound TCP socket makes way for an MPTCP one, if the kernel has it. */
-static void replace_unbound(ap_listen_rec *lr, mptcp_server_conf *conf,
-                            apr_pool_t *p)
+int mptcp_listener_is_mptcp(const ap_listen_rec *lr)
+{
+    return mptcp_socket_option(lr->sd, SOL_SOCKET, SO_PROTOCOL)
+           == IPPROTO_MPTCP;
+}
+
+/*
+ * The listeners whose sockets a service manager passed on: ap_listen_rec *, in
+ * process->pool, since what tells them is only there at first.
+ */
+#define INHERITED_KEY "mod_mptcp:inherited:1"
+
+static apr_array_header_t *inherited_listeners(process_rec *process)
+{
+    return mptcp_process_array(process, INHERITED_KEY,
+                               sizeof(ap_listen_rec *));
+}
+
+static int is_inherited(const ap_listen_rec *lr, process_rec *process)
+{
+    return mptcp_array_has(inherited_listeners(process), lr);
+}
+
+/*
+ * Descriptors that were passed on begin at 3 (sd_listen_fds(3)).  httpds that
+ * know socket activation make records of them which look like core's own, and
+ * take LISTEN_FDS out of the environment when the listeners are set up.
+ */
+static void note_inherited(process_rec *process)
+{
+    const char *count = getenv("LISTEN_FDS");
+    apr_int64_t n = count ? apr_strtoi64(count, NULL, 10) : 0;
+    ap_listen_rec *lr;
+
+    for (lr = ap_listeners; lr; lr = lr->next) {
+        apr_os_sock_t fd;
+
+        if (apr_os_sock_get(&fd, lr->sd) == APR_SUCCESS
+            && fd >= 3 && fd - 3 < n && !is_inherited(lr, process)) {
+            APR_ARRAY_PUSH(inherited_listeners(process), ap_listen_rec *) = lr;
+        }
+    }
+}
+
+/* Is this process about to serve, not just reading the configuration? */
+static int is_real_pass(void)
+{
+    return ap_run_mode == AP_SQ_RM_NORMAL
+           && ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG;
+}
+
+/* ---- a kernel that gives no MPTCP socket -------------------------------- */
+
+static void warn_of_fallback(const mptcp_server_conf *conf, server_rec *s)
+{
+    ap_log_error(APLOG_MARK, APLOG_WARNING, conf->listen_status, s,
+                 "MPTCP listeners serve by plain TCP: the kernel gives no "
+                 "MPTCP socket, %s", mptcp_refusal_text(conf->listen_status));
+}
+
+/* Note that the kernel refused; non-OK if that is not to be put up with. */
+static int refused(mptcp_server_conf *conf, const ap_listen_rec *lr,
+                   apr_status_t status, server_rec *s)
+{
+    conf->listen_status = status;
+    if (conf->fallback != 0) {
+        return OK;
+    }
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, status, s,
+                 "%pI is to be MPTCP, and MPTCPFallback Off forbids TCP: the "
+                 "kernel gives no MPTCP socket, %s",
+                 lr->bind_addr, mptcp_refusal_text(status));
+    return HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/*
+ * check_config, which httpd -t runs as well as every start and restart, ahead
+ * of open_logs: if a listener lacks an MPTCP socket that it is to have, ask the
+ * kernel for one.  It is not bound.
+ */
+static int check_kernel(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                        server_rec *s)
+{
+    mptcp_server_conf *conf = mptcp_main_conf();
+    const ap_listen_rec *lr;
+    apr_socket_t *sd;
+    apr_status_t rv;
+
+    (void)pconf;
+    (void)plog;
+    note_inherited(s->process);
+    for (lr = ap_listeners; lr; lr = lr->next) {
+        if (mptcp_listener_wanted(conf, lr) && !mptcp_listener_is_mptcp(lr)
+            && !mptcp_listener_has_twin(lr, s->process)
+            && !is_inherited(lr, s->process)) {
+            break;
+        }
+    }
+    if (!lr) {
+        return OK;
+    }
+    rv = mptcp_listener_new_socket(lr, IPPROTO_MPTCP, ptemp, &sd);
+    if (rv == APR_SUCCESS) {
+        apr_socket_close(sd);
+        return OK;
+    }
+    if (refused(conf, lr, rv, s) != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    /* a server says so in after_bind(), when its error log is open */
+    if (ap_run_mode == AP_SQ_RM_CONFIG_TEST) {
+        warn_of_fallback(conf, s);
+    }
+    return OK;
+}
+
+/* ---- TCP_DEFER_ACCEPT --------------------------------------------------- */
+
+/*
+ * Core sets TCP_DEFER_ACCEPT on http and https listeners (AcceptFilter), on
+ * every restart anew.  There it makes the kernel drop the bare third ACK of
+ * each MP_JOIN, so that no second path is used for about 31 seconds (Linux
+ * 6.18).  What it is for, not waking a process before the request is there,
+ * is worth less on an MPTCP listener.
+ */
+static void clear_defer_accept(apr_socket_t *sd, server_rec *s)
+{
+    apr_os_sock_t fd;
+    int off = 0;
+
+    if (mptcp_socket_option(sd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_MPTCP
+        /* a kernel that cannot clear it could not set it either */
+        || mptcp_socket_option(sd, IPPROTO_TCP, TCP_DEFER_ACCEPT) <= 0
+        || apr_os_sock_get(&fd, sd) != APR_SUCCESS) {
+        return;
+    }
+    if (setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &off, sizeof(off))) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
+                     "cannot clear TCP_DEFER_ACCEPT on an MPTCP listener, so "
+                     "that second paths will be used late: write "
+                     "'AcceptFilter http none' and 'AcceptFilter https none'");
+    }
+}
+
+/* ---- ListenCoresBucketsRatio -------------------------------------------- */
+
+/* Are there to be buckets?  ListenCoresBucketsRatio is core's own setting. */
+static int has_buckets(void)
+{
+    const ap_directive_t *line;
+
+    for (line = ap_conftree; line; line = line->next) {
+        if (ap_cstr_casecmp(line->directive, "ListenCoresBucketsRatio") == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+#ifdef AP_LISTEN_MPTCP
+
+/*
+ * Trunk makes the duplicates after its last hook in the parent, by the flags
+ * of the originals.  It sets TCP_DEFER_ACCEPT on them, out of our reach.
+ */
+static apr_status_t begin_duplicates(apr_pool_t *pconf, const char **reason)
+{
+    (void)pconf;
+    (void)reason;
+    return APR_SUCCESS;
+}
+
+/* pconf cleanup: the next configuration is to see the flags that it set. */
+static apr_status_t clear_flag(void *data)
+{
+    ap_listen_rec *lr = data;           /* in process->pool */
+
+    lr->flags &= ~AP_LISTEN_MPTCP;
+    return APR_SUCCESS;
+}
+
+static void end_duplicates(apr_pool_t *pconf, server_rec *s)
+{
+    ap_listen_rec *lr;
+    int any = 0;
+
+    for (lr = ap_listeners; lr; lr = lr->next) {
+        if (!mptcp_listener_is_mptcp(lr)) {
+            continue;
+        }
+        any = 1;
+        if (!(lr->flags & AP_LISTEN_MPTCP)) {
+            lr->flags |= AP_LISTEN_MPTCP;
+            apr_pool_cleanup_register(pconf, lr, clear_flag,
+                                      apr_pool_cleanup_null);
+        }
+    }
+    if (any && has_buckets() && is_real_pass()) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                     "with ListenCoresBucketsRatio this httpd uses second "
+                     "paths late: write 'AcceptFilter http none' and "
+                     "'AcceptFilter https none'");
+    }
+}
+
+#else
+
+/*
+ * Within the MPM's open_logs, core makes a duplicate of each listener for each
+ * further bucket: on 2.4 always with a TCP socket, and the kernel would spread
+ * connections over a SO_REUSEPORT group of both kinds.  So while that hook
+ * runs, core's import of apr_socket_create() is redirected to where each
+ * duplicate gets its original's protocol, and is remembered, since core tells
+ * nobody about them.  Nothing else in core makes sockets then.  All of this
+ * happens in the parent, with a single thread, and ends with the hook.
+ */
+static apr_pool_t *duplicates_pool;     /* its cleanup puts the import back */
+static apr_array_header_t *duplicates;  /* of apr_socket_t * */
+static const ap_listen_rec *next_original;
+
+static apr_status_t duplicate_socket_create(apr_socket_t **sd, int family,
+                                            int type, int protocol,
+                                            apr_pool_t *p)
+{
+    /* core goes through the whole list, once for each bucket */
+    const ap_listen_rec *original = next_original ? next_original
+                                                  : ap_listeners;
+    apr_status_t rv;
+
+    next_original = original->next;
+    if (mptcp_listener_is_mptcp(original)) {
+        protocol = IPPROTO_MPTCP;
+    }
+    rv = apr_socket_create(sd, family, type, protocol, p);
+    if (rv == APR_SUCCESS) {
+        APR_ARRAY_PUSH(duplicates, apr_socket_t *) = *sd;
+    }
+    return rv;
+}
+
+static apr_status_t begin_duplicates(apr_pool_t *pconf, const char **reason)
+{
+    next_original = NULL;
+    apr_pool_create(&duplicates_pool, pconf);
+    apr_pool_tag(duplicates_pool, "mptcp_duplicates");
+    duplicates = apr_array_make(duplicates_pool, 8, sizeof(apr_socket_t *));
+    /* any function of core's listen.c tells which object core is in */
+    return mptcp_import_redirect((const void *)ap_set_listener,
+                                 "apr_socket_create",
+                                 (void *)duplicate_socket_create,
+                                 duplicates_pool, reason);
+}
+
+static void end_duplicates(apr_pool_t *pconf, server_rec *s)
+{
+    int i;
+
+    (void)pconf;
+    if (!duplicates_pool) {
+        return;
+    }
+    for (i = 0; i < duplicates->nelts; i++) {
+        clear_defer_accept(APR_ARRAY_IDX(duplicates, i, apr_socket_t *), s);
+    }
+    apr_pool_destroy(duplicates_pool);
+    duplicates_pool = NULL;
+}
+
+#endif /* AP_LISTEN_MPTCP */
+
+/* ---- around the MPM's open_logs ----------------------------------------- */
+
+/* An unbound TCP socket makes way for an MPTCP one. */
+static int replace_unbound(ap_listen_rec *lr, mptcp_server_conf *conf,
+                           server_rec *s)
 {
     apr_socket_t *sd;
-    apr_status_t rv = mptcp_listener_new_socket(lr, IPPROTO_MPTCP, p, &sd);
+    apr_status_t rv = mptcp_listener_new_socket(lr, IPPROTO_MPTCP,
+                                                s->process->pool, &sd);
 
     if (rv != APR_SUCCESS) {
-        conf->listen_status = rv;
-        return;
+        return refused(conf, lr, rv, s);
     }
     apr_socket_close(lr->sd);
     lr->sd = sd;
+    return OK;
 }
 
 /* open_logs, before the MPM: give each listener a socket of its protocol. */
@@ -104,36 +337,45 @@ static int before_bind(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                        server_rec *s)
 {
     mptcp_server_conf *conf = mptcp_main_conf();
-    /* sockets and records outlive restarts, as core's do */
-    apr_pool_t *p = s->process->pool;
+    int buckets = has_buckets();
     ap_listen_rec *lr, *next;
 
-    (void)pconf;
     (void)plog;
     (void)ptemp;
+    if (buckets) {
+        const char *reason;
+        apr_status_t rv = begin_duplicates(pconf, &reason);
+
+        if (rv != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, rv, s,
+                         "ListenCoresBucketsRatio would mix TCP and MPTCP "
+                         "(cannot redirect core's apr_socket_create: %s): "
+                         "remove it, or the MPTCP listeners", reason);
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+        mptcp_listener_part_twins(conf, s->process);
+    }
+
     for (lr = ap_listeners; lr; lr = next) {
-        int wanted = mptcp_array_has(conf->listeners, lr);
+        int wanted = mptcp_listener_wanted(conf, lr);
 
         next = lr->next;                /* a change inserts behind lr */
-        if (lr->active) {
-            mptcp_listener_change(lr, wanted, conf, s->process);
+        if (is_inherited(lr, s->process)
+            || mptcp_listener_is_mptcp(lr) == wanted
+            || (wanted && conf->listen_status != APR_SUCCESS)) {
+            continue;
         }
-        else if (wanted) {
-            replace_unbound(lr, conf, p);
+        if (lr->active) {
+            mptcp_listener_change(lr, wanted, buckets, s->process);
+        }
+        else if (wanted && replace_unbound(lr, conf, s) != OK) {
+            return HTTP_INTERNAL_SERVER_ERROR;
         }
     }
     return OK;
 }
 
-/*
- * open_logs, after the MPM: listeners are bound, the error log is open.
- *
- * Core sets TCP_DEFER_ACCEPT on http and https listeners (AcceptFilter), on
- * every restart anew.  There it makes the kernel drop the bare third ACK of
- * each MP_JOIN, so that no second path is used for about 31 seconds (Linux
- * 6.18).  What it is for, not waking a process before the request is there,
- * costs more than it gives on an MPTCP listener.
- */
+/* open_logs, after the MPM: the listeners are bound, the error log is open. */
 static int after_bind(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                       server_rec *s)
 {
@@ -143,32 +385,20 @@ static int after_bind(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     (void)pconf;
     (void)plog;
     (void)ptemp;
+    mptcp_listener_steer(conf, s->process);
+    end_duplicates(pconf, s);
     for (lr = ap_listeners; lr; lr = lr->next) {
-        apr_os_sock_t fd;
-        int off = 0;
-
-        if (mptcp_listener_option(lr, SOL_SOCKET, SO_PROTOCOL)
-            == IPPROTO_MPTCP
-            && apr_os_sock_get(&fd, lr->sd) == APR_SUCCESS
-            && setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &off,
-                          sizeof(off)) != 0
-            /* a kernel that cannot clear it could not set it either */
-            && mptcp_listener_option(lr, IPPROTO_TCP, TCP_DEFER_ACCEPT) > 0) {
-            ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
-                         "cannot clear TCP_DEFER_ACCEPT on %pI: second paths "
-                         "will be used late; write 'AcceptFilter %s none'",
-                         lr->bind_addr, lr->protocol);
+        clear_defer_accept(lr->sd, s);
+        if (mptcp_listener_wanted(conf, lr) && !mptcp_listener_is_mptcp(lr)
+            && is_inherited(lr, s->process) && is_real_pass()) {
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                         "%pI was passed on by the service manager and stays "
+                         "TCP: write 'SocketProtocol=mptcp' in its .socket "
+                         "unit (systemd 257)", lr->bind_addr);
         }
     }
-    mptcp_listener_steer(conf, s->process);
-
-    /* once, not again for the pass that only checks the configuration */
-    if (conf->listen_status != APR_SUCCESS
-        && ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, conf->listen_status, s,
-                     "MPTCPListen serves by plain TCP: the kernel gives no "
-                     "MPTCP socket, %s",
-                     mptcp_refusal_text(conf->listen_status));
+    if (conf->listen_status != APR_SUCCESS && is_real_pass()) {
+        warn_of_fallback(conf, s);
     }
     return OK;
 }
@@ -185,6 +415,7 @@ void mptcp_listen_register_hooks(void)
         "event.c", "worker.c", "prefork.c", "core.c", NULL
     };
 
+    ap_hook_check_config(check_kernel, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_open_logs(before_bind, NULL, mpms_and_core,
                       APR_HOOK_REALLY_FIRST);
     /* MIDDLE is after all of these: the listeners are bound, the log open */

@@ -67,8 +67,7 @@ static int has_tcp_listener(const apr_sockaddr_t *address)
 
     for (lr = ap_listeners; lr; lr = lr->next) {
         if (same_address(lr->bind_addr, address)
-            && mptcp_listener_option(lr, SOL_SOCKET, SO_PROTOCOL)
-               != IPPROTO_MPTCP) {
+            && !mptcp_listener_is_mptcp(lr)) {
             return 1;
         }
     }
@@ -82,8 +81,7 @@ static void note_listeners(apr_pool_t *pchild, server_rec *s)
     (void)s;
     mptcp_addresses = apr_array_make(pchild, 4, sizeof(apr_sockaddr_t *));
     for (lr = ap_listeners; lr; lr = lr->next) {
-        if (mptcp_listener_option(lr, SOL_SOCKET, SO_PROTOCOL)
-            == IPPROTO_MPTCP && !has_tcp_listener(lr->bind_addr)) {
+        if (mptcp_listener_is_mptcp(lr) && !has_tcp_listener(lr->bind_addr)) {
             APR_ARRAY_PUSH(mptcp_addresses, apr_sockaddr_t *) = lr->bind_addr;
         }
     }

@@ -14,9 +14,6 @@ use MPTCP::Client;
 use MPTCP::Lab;
 use Test::More;
 
-# All of it is one process namespace's business; t/TEST has made it already.
-MPTCP::Lab->enter;
-
 my $config = Apache::Test::config();
 my $vars   = $config->{vars};
 my $ipv6   = grep { $_ eq 'IPV6' } split ' ', $vars->{defines};
@@ -48,27 +45,13 @@ is_deeply([sort @listening], [sort keys %expected],
 ok((grep { $_->{local} eq "127.0.0.1:$vars->{port}" } $lab->ss(undef, '-lt')),
     'Listen has opened its port');
 
-for my $where (
-    ['127.0.0.1', 'v4_port',  'MPTCPListen address:port'],
-    ['127.0.0.1', 'any_port', 'MPTCPListen port, IPv4'],
-    $ipv6
-    ? (
-        ['::1', 'v6_port',  'MPTCPListen [address]:port'],
-        ['::1', 'any_port', 'MPTCPListen port, IPv6'],
-        )
-    : ()
-    )
-{
-    my ($host, $port, $name) = @$where;
-    my $result = request(\%mptcp, "$name: MPTCP client",
-        host => $host, port => $vars->{$port}, mptcp => 1);
-    ok($result->{is_mptcp}, "$name: the client's socket says it is MPTCP");
-    request(\%tcp, "$name: TCP client", host => $host, port => $vars->{$port});
-}
+listener('MPTCPListen address:port', host => '127.0.0.1', port => $vars->{v4_port});
+listener('MPTCPListen port, IPv4',   host => '127.0.0.1', port => $vars->{any_port});
 
 SKIP: {
-    skip 'this kernel has no IPv6', 1 if !$ipv6;
-    pass('there is IPv6');
+    skip 'this kernel has no IPv6', 2 if !$ipv6;
+    listener('MPTCPListen [address]:port', host => '::1', port => $vars->{v6_port});
+    listener('MPTCPListen port, IPv6',     host => '::1', port => $vars->{any_port});
 }
 
 SKIP: {
@@ -100,10 +83,19 @@ request(\%fallback, 'multipathtcp=On, the backend is TCP',
 
 # mod_proxy_hcheck has got its parameters: it sends the request they say.
 request(\%tcp, 'a balancer with health checks', path => '/lb/index.html');
-ok($lab->wait_until(20, sub { log_has(qr{"GET /lb/health HTTP}) }),
+ok($lab->wait_until(20, sub { log_has(qr{"GET /lb/+health HTTP}) }),
     "the health checks are made as hcmethod, hcuri and hcinterval say");
 
 done_testing();
+
+# An MPTCP listener serves MPTCP clients by MPTCP, and others as ever.
+sub listener {
+    my ($name, %where) = @_;
+    my $result = request(\%mptcp, "$name: MPTCP client", %where, mptcp => 1);
+    ok($result->{is_mptcp}, "$name: the client's socket says it is MPTCP");
+    request(\%tcp, "$name: TCP client", %where);
+    return;
+}
 
 # Two tests: the request succeeds, and it raises the counters as it should.
 sub request {

@@ -32,6 +32,7 @@ our $PATIENCE = 30;
 #   order    'last' or 'first': where mod_mptcp is loaded relative to the others
 #   args     more arguments for httpd: ['-D', 'SOMETHING']
 #   before   a command to put before httpd: ['valgrind', '-q']
+#   ready    code that tells whether it is ready, for -X, which says nothing
 sub new {
     my ($class, %o) = @_;
     my $self = bless {
@@ -45,6 +46,7 @@ sub new {
         order  => $o{order} // 'last',
         args   => $o{args} // [],
         before => $o{before} // [],
+        ready  => $o{ready},
         root   => File::Temp->newdir('httpd-XXXXXX', TMPDIR => 1),
     }, $class;
     croak "MPTCP::Httpd: 'ns' needs 'lab'" if defined $self->{ns} && !$self->{lab};
@@ -159,9 +161,13 @@ sub alive {
 }
 
 # Checks the configuration: (exit status, all that was printed).
-sub config_test {
-    my ($self) = @_;
-    my @argv = ($self->_ns, $self->_command, '-t');
+sub config_test { my ($self) = @_; return $self->run_beside('-t') }
+
+# Runs httpd with more arguments and waits, as one does at a command line
+# beside a running server: ('-k', 'graceful').  Returns as config_test does.
+sub run_beside {
+    my ($self, @args) = @_;
+    my @argv = ($self->_ns, $self->_command, @args);
     my $pid = open(my $from, '-|') // die "MPTCP::Httpd: fork: $!\n";
     if (!$pid) {
         open STDERR, '>&', \*STDOUT;
@@ -188,7 +194,7 @@ sub _wait_ready {
     my $deadline = time + $PATIENCE;
     while (time < $deadline) {
         return 0 if !$self->alive;
-        return 1 if $self->_times_ready >= $times;
+        return 1 if $self->{ready} ? $self->{ready}->() : $self->_times_ready >= $times;
         sleep 0.02;
     }
     return 0;
@@ -280,6 +286,9 @@ DefaultRuntimeDir "$root/run"
 PidFile "$root/run/httpd.pid"
 ErrorLog "$root/logs/error_log"
 DocumentRoot "$root/htdocs"
+<IfModule mime_module>
+    TypesConfig /dev/null
+</IfModule>
 $identity
 END
 }

@@ -38,14 +38,20 @@ sub no_mptcp {
 # ---- Building ---------------------------------------------------------------
 
 # A laboratory without anything in it.
+#   congestion => 'reno'   congestion control of every host; undef leaves what
+#                          the system prefers
+# It is fixed so that numbers from different systems can be compared, to reno
+# because every kernel has it and lets every namespace use it.  (bbr, which
+# some systems prefer, makes the ratio of two paths to one vary by a tenth.)
 sub new {
-    my ($class) = @_;
+    my ($class, %o) = @_;
     croak 'MPTCP::Lab: call MPTCP::Lab->enter first' if !MPTCP::Sandbox::inside();
     return bless {
-        owner    => $$,
-        children => [],
-        path     => {},
-        ipv6     => (-d '/proc/sys/net/ipv6') ? 1 : 0,
+        owner      => $$,
+        children   => [],
+        path       => {},
+        congestion => exists $o{congestion} ? $o{congestion} : 'reno',
+        ipv6       => (-d '/proc/sys/net/ipv6') ? 1 : 0,
     }, $class;
 }
 
@@ -60,9 +66,10 @@ sub new {
 #   rate    => undef      '50mbit', or one for each path: ['50mbit', '10mbit'];
 #                         both directions; undef is unshaped
 #   client  => 'client', server => 'server'     names of the namespaces
+#   and those of new()
 sub two_paths {
     my ($class, %o) = @_;
-    my $self = ref $class ? $class : $class->new;
+    my $self = ref $class ? $class : $class->new(%o);
     my ($client, $server) = ($o{client} // 'client', $o{server} // 'server');
     $self->add_host($_) for $client, $server;
     for my $i (1 .. $o{paths} // 2) {
@@ -80,8 +87,9 @@ sub add_host {
     $self->run(undef, 'ip', 'netns', 'add', $ns);
     $self->run(undef, 'ip', '-n', $ns, 'link', 'set', 'lo', 'up');
     # Some distributions ship it switched off.
-    my $enabled = '/proc/sys/net/mptcp/enabled';
-    $self->run($ns, 'sh', '-c', "echo 1 > $enabled") if -e $enabled;
+    $self->sysctl($ns, 'net.mptcp.enabled', 1) if -e '/proc/sys/net/mptcp/enabled';
+    $self->sysctl($ns, 'net.ipv4.tcp_congestion_control', $self->{congestion})
+        if defined $self->{congestion};
     return $self;
 }
 
@@ -258,6 +266,23 @@ sub endpoint {
     return;
 }
 
+# All endpoints, each as `ip mptcp endpoint show` prints it, in order of ids:
+# '10.91.2.2 id 1 signal dev s2'.
+sub endpoints {
+    my ($self, $ns) = @_;
+    my $output = $self->capture(undef, 'ip', (defined $ns ? ('-n', $ns) : ()),
+        'mptcp', 'endpoint', 'show');
+    return map { s/\s+$//r } split /\n/, $output;
+}
+
+# Both limits: { subflows => N, add_addr_accepted => N }.
+sub limits_now {
+    my ($self, $ns) = @_;
+    my $output = $self->capture(undef, 'ip', (defined $ns ? ('-n', $ns) : ()),
+        'mptcp', 'limits', 'show');
+    return { split ' ', $output };
+}
+
 # Reads a sysctl, or sets it where a value is given.
 sub sysctl {
     my ($self, $ns, $key, $value) = @_;
@@ -354,7 +379,7 @@ sub ss {
         $line =~ s/^(?:tcp|mptcp|udp)\s+//;
         my %socket;
         @socket{qw(state recv_q send_q local peer info)} = split ' ', $line, 6;
-        $socket{info} //= '';
+        $socket{info} = ($socket{info} // '') =~ s/\s+$//r;
         push @sockets, \%socket;
     }
     return @sockets;

@@ -55,9 +55,9 @@ sub enter {
     if (!$pid) {
         close $held;
         fcntl($lifeline, F_SETFD, 0);    # to be kept open over exec
-        my @perl = ($^X, map { "-I$_" } _absolute_inc());
-        _exec(@UNSHARE, @perl, '-MMPTCP::Sandbox', '-e', 'MPTCP::Sandbox::init()',
-            '--', fileno($lifeline), @perl, $0, @ARGV);
+        $ENV{PERL5LIB} = join ':', _absolute_inc();
+        _exec(@UNSHARE, $^X, '-MMPTCP::Sandbox', '-e', 'MPTCP::Sandbox::init()', '--',
+            fileno($lifeline), $^X, $0, @ARGV);
     }
     close $lifeline;
     _wait_outside($pid, $held);

@@ -1,0 +1,66 @@
+# A kernel that gives no MPTCP socket: httpd starts, serves by TCP, connects
+# by TCP, and warns once for each, naming the errno.  Once it gives them, a
+# reload is enough.
+
+use strict;
+use warnings;
+
+use Test::More;
+use MPTCP::Client;
+use MPTCP::Httpd;
+use MPTCP::Lab;
+
+MPTCP::Lab->enter;
+
+my $lab = MPTCP::Lab->new->add_host('host');
+my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'host',
+    load => [qw(proxy proxy_http)], conf => <<'END');
+Listen 127.0.0.1:8000
+MPTCPListen 127.0.0.1:8001
+MPTCPListen [::1]:8001
+ProxyPass /proxied/ http://127.0.0.1:8001/ multipathtcp=On disablereuse=On
+END
+$httpd->write_file('file', "content\n");
+
+$lab->sysctl('host', 'net.mptcp.enabled', 0);
+ok($httpd->start, 'it starts with net.mptcp.enabled=0') or diag $httpd->error_log;
+is(mptcp_listeners(), 0, 'no MPTCP listener');
+for my $host ('127.0.0.1', '::1') {
+    is(get($host, 8001, '/file')->{status}, 200, "served by TCP on $host");
+}
+is(get('127.0.0.1', 8000, '/proxied/file')->{status}, 200, 'proxied by TCP') for 1 .. 3;
+
+my @listen = grep { /MPTCP listeners serve by plain TCP/ } split /\n/, $httpd->error_log;
+is(@listen, 1, 'one warning for the listeners') or diag @listen;
+like($listen[0] // '', qr/:warn\].*\(92\).*ENOPROTOOPT.*net\.mptcp\.enabled=1/,
+    '... names the errno and what to do');
+my @worker = grep { /connects by plain TCP/ } split /\n/, $httpd->error_log;
+cmp_ok(scalar @worker, '>=', 1, 'a warning for the worker');
+# Children know nothing of each other: with prefork each may say it once.
+my %pids = map { (/\[pid (\d+)/)[0] => 1 } @worker;
+is(@worker, keys %pids, '... once in a child, not once a request') or diag @worker;
+like($worker[0] // '', qr{:warn\].*http://127\.0\.0\.1:8001/?.*ENOPROTOOPT.*net\.mptcp\.enabled=1},
+    '... names worker, errno and what to do');
+
+$lab->sysctl('host', 'net.mptcp.enabled', 1);
+ok($httpd->graceful, 'net.mptcp.enabled=1 and a reload');
+is(mptcp_listeners(), 2, 'MPTCP listeners');
+my $before = $lab->counters('host');
+my $r = get('127.0.0.1', 8001, '/file', mptcp => 1);
+is($r->{status}, 200, 'served');
+is($r->{is_mptcp}, 1, '... by MPTCP');
+$before = $lab->counters('host');
+is(get('127.0.0.1', 8000, '/proxied/file')->{status}, 200, 'proxied');
+is($lab->counter('host', 'MPTcpExtMPCapableACKRX') - $before->{MPTcpExtMPCapableACKRX}, 1,
+    '... by MPTCP');
+done_testing();
+
+sub get {
+    my ($host, $port, $path, %o) = @_;
+    return MPTCP::Client::get(lab => $lab, ns => 'host', host => $host, port => $port,
+        path => $path, %o);
+}
+
+sub mptcp_listeners {
+    return scalar $lab->ss('host', '-lM');
+}

@@ -1,0 +1,244 @@
+# Every way httpd listens, as the kernel sees the sockets.
+
+use strict;
+use warnings;
+
+use Test::More;
+use MPTCP::Client;
+use MPTCP::Httpd;
+use MPTCP::Lab;
+
+MPTCP::Lab->enter;
+
+my $lab = MPTCP::Lab->two_paths;
+my $address  = $lab->address('server', 1);
+my $address6 = $lab->address6('server', 1);
+
+# --- Where a listener may stand, and what makes it MPTCP
+
+listens('Listen with trunk\'s option', <<'END', ['*:80', "$address:82", '[::1]:83']);
+Listen 80 options=multipathtcp
+Listen 81
+Listen 10.91.1.2:82 https options=MultipathTCP
+listen [::1]:83 "http" Options=multipathtcp,multipathtcp
+END
+
+my $included = MPTCP::Httpd->new(lab => $lab);    # for its directory
+my $file = $included->write_file('included.conf', "Listen 82 options=multipathtcp\n");
+listens('within IfModule, IfDefine, Include and Use', <<"END", ['*:80', '*:81', '*:82', '*:83', '*:84'],
+<IfModule mod_mptcp.c>
+    Listen 80 options=multipathtcp
+    <IfDefine !NONSENSE>
+        MPTCPListen 81
+    </IfDefine>
+</IfModule>
+<IfModule !mod_mptcp.c>
+    Listen 85 options=multipathtcp
+</IfModule>
+Include $file
+<Macro OneListen \$port>
+    Listen \$port options=multipathtcp
+</Macro>
+Use OneListen 83
+Use OneListen 84
+END
+    load => ['macro']);
+
+listens('MPTCPListenDefault On', <<'END', ['*:80', "$address:81"]);
+Listen 80
+MPTCPListenDefault On
+Listen 10.91.1.2:81
+END
+
+listens('MPTCPListenDefault Off', <<'END', ['*:81']);
+MPTCPListenDefault Off
+Listen 80
+MPTCPListen 81
+END
+
+# --- Addresses
+
+# A name with several addresses; the sandbox has its own view of /etc.
+my $hosts = $included->write_file('hosts', "$address many\n10.91.2.2 many\n$address6 many\n127.0.0.1 localhost\n");
+$lab->run(undef, 'mount', '--bind', $hosts, '/etc/hosts');
+listens('a name with several addresses', "MPTCPListen many:80\n",
+    ["$address:80", '10.91.2.2:80', "[$address6]:80"]);
+
+# It can be bound once no other host is found to have it.
+my $link_local = $lab->wait_until(5, sub {
+    return $lab->run('server', qw(ip -o -6 address show dev s1 scope link -tentative))
+        =~ /inet6 (fe80:[0-9a-f:]+)/ && $1;
+});
+ok($link_local, 's1 has a link-local address');
+listens('a scoped address', "MPTCPListen [$link_local%s1]:80\n", ["[$link_local]:80"],    # ss does not say the scope of an MPTCP socket
+    check => sub { served_by_mptcp('... is served', "$link_local%c1", 80,
+        headers => ['Host: scoped']) });
+
+{
+    my $httpd = started('MPTCPListen 80');
+    for my $host ($address, $address6) {
+        served_by_mptcp("the wildcard serves $host", $host, 80);
+    }
+    # On a dual-stack socket the kernel calls an IPv4 client ::ffff:10.91.1.1.
+    is(scalar $lab->ss('server', '-lM'), 1, '... and it is one socket');
+}
+
+# --- What core sets on its sockets is set on these
+
+{
+    my $httpd = started(<<'END');
+SendBufferSize 131072
+ReceiveBufferSize 65536
+ListenBacklog 77
+Listen 80
+MPTCPListen 81
+END
+    my %socket = map { ($_->{local} =~ /:(\d+)$/)[0] => $_ } $lab->ss('server', '-tlm');
+    for my $port (80, 81) {
+        is($socket{$port}{send_q}, 77, "port $port: ListenBacklog");
+        my ($receive, $send) = $socket{$port}{info} =~ /rb(\d+),t\d+,tb(\d+)/;
+        is($send, 2 * 131072, '... SendBufferSize, which the kernel doubles');
+        is($receive, 2 * 65536, '... ReceiveBufferSize');
+    }
+}
+
+# --- ListenCoresBucketsRatio: two buckets on two cores
+
+{
+    $lab->limits('server', subflows => 2);
+    $lab->limits('client', subflows => 2, add_addr_accepted => 2);
+    $lab->endpoint('server', '10.91.2.2', dev => 's2', 'signal');
+    my $httpd = started(<<"END");
+ListenCoresBucketsRatio 1
+MPTCPListen $address:80
+MPTCPListen 0.0.0.0:82
+Listen $address:81
+END
+    my $buckets = 0 + $lab->capture(undef, 'getconf', '_NPROCESSORS_ONLN');
+    cmp_ok($buckets, '>=', 2, 'there are cores for several buckets');
+    for my $round ('a start', 'a graceful restart', 'another') {
+        ok($httpd->graceful, $round) if $round ne 'a start';
+        my (%tcp, %mptcp);
+        # The old children hold the old buckets until they are gone.
+        $lab->wait_until(10, sub {
+            %tcp = ();
+            $tcp{ $_->{local} }++ for $lab->ss('server', '-tl');
+            return $tcp{"$address:80"} == $buckets;
+        });
+        $mptcp{ $_->{local} }++ for $lab->ss('server', '-lM');
+        is($mptcp{"$address:80"}, $buckets, "after $round: every bucket of an MPTCP listener is MPTCP");
+        is($tcp{"$address:80"}, $buckets, '... and there is nothing else in its group');
+        is($mptcp{'0.0.0.0:82'}, $buckets, '... the same for another one');
+        is($mptcp{"$address:81"}, undef, '... no bucket of a TCP listener is');
+
+        # A listener with TCP_DEFER_ACCEPT would drop the joins.  Eight
+        # connections meet every bucket of two, but for one time in 128.
+        my $before = $lab->counter('server', 'MPTcpExtMPJoinAckRx');
+        served_by_mptcp("connection $_", '10.91.1.2', 82, path => '/large') for 1 .. 8;
+        is($lab->counter('server', 'MPTcpExtMPJoinAckRx') - $before, 8, '... joins happen in all buckets');
+    }
+}
+
+# --- Sockets that a service manager passed on
+# (2.4 as Debian has it knows no socket activation: here the module is made
+# to believe that descriptors 3 and up, core's own, came from there.)
+
+{
+    local $ENV{LISTEN_FDS} = 100;
+    my $httpd = started('MPTCPListen 80');
+    is(scalar $lab->ss('server', '-lM'), 0, 'an inherited socket is left alone');
+    my @said = $httpd->error_log =~ /^(.*passed on by the service manager.*)$/mg;
+    is(@said, 1, '... which is said once');
+    like($said[0] // '', qr/:notice\].*\[::\]:80 .*SocketProtocol=mptcp/, '... with what to write');
+    ok($httpd->graceful, '... a graceful restart');
+    is(scalar $lab->ss('server', '-lM'), 0, '... leaves it alone too');
+}
+
+# --- Ways to run httpd
+
+{
+    my $httpd = started('MPTCPListen 80', args => ['-X'],
+        ready => sub { return scalar $lab->ss('server', '-lM') });
+    served_by_mptcp('httpd -X', $address, 80);
+}
+
+{
+    my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'server', conf => "MPTCPListen 8080\n",
+        before => [qw(setpriv --reuid nobody --regid nogroup --clear-groups)]);
+    $httpd->write_file('file', "content\n");
+    $lab->run(undef, 'touch', $httpd->root . '/logs/error_log');
+    $lab->run(undef, qw(chown -R nobody), $httpd->root);
+    ok($httpd->start, 'an ordinary user, on a high port') or diag $httpd->error_log;
+    served_by_mptcp('... is served', $address, 8080);
+}
+
+# --- httpd -t binds nothing, and says what a start would say
+
+{
+    my $httpd = started('Listen 80');
+    my ($status, $output) = new_httpd('MPTCPListen 80')->config_test;
+    is($status, 0, 'httpd -t does not mind a port in use') or diag $output;
+    unlike($output, qr/warn|error/, '... and is content');
+}
+$lab->sysctl('server', 'net.mptcp.enabled', 0);
+{
+    my $httpd = new_httpd('MPTCPListen 80');
+    my ($status, $output) = $httpd->config_test;
+    is($status, 0, 'without MPTCP, MPTCPFallback On: httpd -t passes');
+    my @said = $output =~ /(:warn\].*serve by plain TCP.*ENOPROTOOPT.*)/g;
+    is(@said, 1, '... and warns once') or diag $output;
+
+    $httpd = new_httpd("MPTCPFallback Off\nListen 81\nMPTCPListen $address:80");
+    ($status, $output) = $httpd->config_test;
+    isnt($status, 0, 'without MPTCP, MPTCPFallback Off: httpd -t fails');
+    @said = $output =~ /(\(92\).*\Q$address\E:80 .*MPTCPFallback Off.*ENOPROTOOPT.*net\.mptcp\.enabled=1)/g;
+    is(@said, 1, '... with the reason') or diag $output;
+    ok(!$httpd->start, '... and httpd does not start');
+    @said = $httpd->error_log =~ /\(92\).*MPTCPFallback Off/g;
+    is(@said, 1, '... for the same reason') or diag $httpd->error_log;
+
+    $httpd = started("MPTCPFallback Off\nListen 80");
+    pass('MPTCPFallback Off is nothing to a server without MPTCP listeners');
+}
+$lab->sysctl('server', 'net.mptcp.enabled', 1);
+{
+    my $httpd = started("MPTCPFallback Off\nMPTCPListen 80");
+    served_by_mptcp('MPTCPFallback Off with MPTCP', $address, 80);
+}
+done_testing();
+
+sub new_httpd {
+    my ($conf, %o) = @_;
+    my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'server', conf => "$conf\n", %o);
+    $httpd->write_file('file', "content\n");
+    $httpd->write_file('large', 'x' x 300_000);
+    return $httpd;
+}
+
+sub started {
+    my ($conf, %o) = @_;
+    my $httpd = new_httpd($conf, %o);
+    $httpd->start or die "httpd did not start with: $conf\n" . $httpd->error_log;
+    return $httpd;
+}
+
+# The MPTCP listeners that a configuration gives, in ss's notation.
+sub listens {
+    my ($name, $conf, $expected, %o) = @_;
+    my $check = delete $o{check};
+    my $httpd = started($conf, %o);
+    is_deeply([sort map { $_->{local} } $lab->ss('server', '-lM')], [sort @$expected], $name);
+    # (But that no address is announced, the report at start may say.)
+    my $log = $httpd->error_log =~ s/^.*clients learn of no second address.*\n//mgr;
+    unlike($log, qr/:(?:warn|error|crit)\]/, '... without a complaint');
+    $check->() if $check;
+    return;
+}
+
+sub served_by_mptcp {
+    my ($name, $host, $port, %o) = @_;
+    my $r = MPTCP::Client::get(lab => $lab, ns => 'client', host => $host, port => $port,
+        path => '/file', mptcp => 1, %o);
+    is("$r->{error}$r->{status} mptcp=$r->{is_mptcp}", '200 mptcp=1', $name);
+    return;
+}
