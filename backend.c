@@ -23,8 +23,6 @@
 
 #include "util_filter.h"
 
-#include <dlfcn.h>
-
 APLOG_USE_MODULE(mptcp);
 
 /* Where the request is noted, in the userdata of the connection's pool. */
@@ -42,6 +40,11 @@ void mptcp_backend_wanted(int anywhere, int in_logs)
 {
     observed = anywhere;
     logged = in_logs;
+}
+
+int mptcp_backend_is_observed(void)
+{
+    return observed;
 }
 
 /* Will somebody ask when the connection is gone? */
@@ -105,12 +108,10 @@ static apr_status_t set_environment(ap_filter_t *f, apr_bucket_brigade *bb)
 typedef __typeof__(ap_proxy_determine_connection) determine_fn;
 typedef __typeof__(ap_proxy_release_connection) release_fn;
 typedef __typeof__(ap_proxy_connection_create_ex) create_fn;
-typedef __typeof__(ap_proxy_connect_to_backend) connect_fn;
 
 static determine_fn determine_connection;
 static release_fn release_connection;
 static create_fn create_connection;
-static connect_fn connect_to_backend;
 
 /*
  * The functions in place of which ours are called.  Found by name: mod_proxy
@@ -121,7 +122,6 @@ static connect_fn connect_to_backend;
 static determine_fn *real_determine_connection;
 static release_fn *real_release_connection;
 static create_fn *real_create_connection;
-static connect_fn *real_connect_to_backend;
 
 /* A request, for the first time or after a failover, gets a connection. */
 static void attach(request_rec *r, proxy_conn_rec *conn)
@@ -186,40 +186,28 @@ static int release_connection(const char *proxy_function,
 }
 
 /* A tunnel has its socket to itself, and closes it before it is logged. */
-static int connect_to_backend(apr_socket_t **newsock,
-                              const char *proxy_function,
-                              apr_sockaddr_t *backend_addr,
-                              const char *backend_name,
-                              proxy_server_conf *conf, request_rec *r)
+void mptcp_backend_tunnel(request_rec *r, apr_socket_t *sd)
 {
-    int failed = real_connect_to_backend(newsock, proxy_function,
-                                         backend_addr, backend_name, conf, r);
-
-    if (!failed && is_wanted_later(r)) {
-        note_state(mptcp_request_get(r), *newsock);
+    if (observed && is_wanted_later(r)) {
+        note_state(mptcp_request_get(r), sd);
     }
-    return failed;
 }
 
 /* ---- hooks ------------------------------------------------------------ */
 
-/* Redirect one function in every module that imports it. */
-static void redirect_everywhere(const char *symbol, void *replacement,
-                                apr_pool_t *pconf, server_rec *s)
+/* Redirect one function wherever it is imported. */
+static void redirect(const char *symbol, void *replacement, apr_pool_t *pconf,
+                     server_rec *s)
 {
-    int i;
+    const char *reason;
+    apr_status_t rv = mptcp_import_redirect(NULL, symbol, replacement, pconf,
+                                            &reason);
 
-    for (i = 0; ap_loaded_modules[i]; i++) {
-        const char *reason;
-        apr_status_t rv = mptcp_import_redirect(ap_loaded_modules[i], symbol,
-                                                replacement, pconf, &reason);
-
-        if (rv != APR_SUCCESS && !APR_STATUS_IS_ENOENT(rv)) {
-            ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
-                         "%s is not known for requests of %s: cannot "
-                         "redirect its %s: %s", MPTCP_BACKEND_VARIABLE,
-                         ap_loaded_modules[i]->name, symbol, reason);
-        }
+    /* that nobody imports it, where there is no scheme's module, is fine */
+    if (rv != APR_SUCCESS && !APR_STATUS_IS_ENOENT(rv)) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                     "%s is not known: cannot redirect %s: %s",
+                     MPTCP_BACKEND_VARIABLE, symbol, reason);
     }
 }
 
@@ -232,29 +220,25 @@ static int observe_proxy(apr_pool_t *pconf, apr_pool_t *plog,
     if (!observed || !ap_find_linked_module("mod_proxy.c")) {
         return OK;
     }
-    real_determine_connection
-        = (determine_fn *)dlsym(RTLD_DEFAULT, "ap_proxy_determine_connection");
-    real_release_connection
-        = (release_fn *)dlsym(RTLD_DEFAULT, "ap_proxy_release_connection");
-    real_create_connection
-        = (create_fn *)dlsym(RTLD_DEFAULT, "ap_proxy_connection_create_ex");
-    real_connect_to_backend
-        = (connect_fn *)dlsym(RTLD_DEFAULT, "ap_proxy_connect_to_backend");
+    real_determine_connection = (determine_fn *)
+        mptcp_proxy_function("ap_proxy_determine_connection");
+    real_release_connection = (release_fn *)
+        mptcp_proxy_function("ap_proxy_release_connection");
+    real_create_connection = (create_fn *)
+        mptcp_proxy_function("ap_proxy_connection_create_ex");
     if (!real_determine_connection || !real_release_connection
-        || !real_create_connection || !real_connect_to_backend) {
+        || !real_create_connection) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "%s is not known: mod_proxy's functions are not where "
-                     "they can be found", MPTCP_BACKEND_VARIABLE);
+                     "%s is not known: mod_proxy's functions are not found",
+                     MPTCP_BACKEND_VARIABLE);
         return OK;
     }
-    redirect_everywhere("ap_proxy_determine_connection",
-                        (void *)determine_connection, pconf, s);
-    redirect_everywhere("ap_proxy_release_connection",
-                        (void *)release_connection, pconf, s);
-    redirect_everywhere("ap_proxy_connection_create_ex",
-                        (void *)create_connection, pconf, s);
-    redirect_everywhere("ap_proxy_connect_to_backend",
-                        (void *)connect_to_backend, pconf, s);
+    redirect("ap_proxy_determine_connection", (void *)determine_connection,
+             pconf, s);
+    redirect("ap_proxy_release_connection", (void *)release_connection,
+             pconf, s);
+    redirect("ap_proxy_connection_create_ex", (void *)create_connection,
+             pconf, s);
     return OK;
 }
 

@@ -274,6 +274,27 @@ for my $where (['127.0.0.1', 8080], ['127.0.0.1', 8081], ['::1', 8081]) {
 }
 $httpd->stop;
 
+# --- Listeners that the MPM has duplicated, where there are cores enough
+
+$httpd = MPTCP::Httpd->new(load => ['headers'], conf => <<'END');
+MPTCPListen 127.0.0.1:8080
+Listen 127.0.0.1:8081
+ListenCoresBucketsRatio 1
+Header always set X-MPTCP "expr=%{MPTCP}"
+END
+$httpd->start or BAIL_OUT($httpd->error_log);
+for my $case ([8080, 1, 'on'], [8080, 0, 'off'], [8081, 1, '-']) {
+    my ($port, $mptcp, $state) = @$case;
+    my %seen;
+    for (1 .. 20) {
+        my $session = connection($port, $mptcp);
+        $seen{ $session->get('/')->{headers}{'x-mptcp'} }++;
+        $session->close;
+    }
+    is_deeply(\%seen, { $state => 20 }, "buckets of listeners: $state");
+}
+$httpd->stop;
+
 # --- Errors in the configuration
 
 for my $wrong (

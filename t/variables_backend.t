@@ -97,6 +97,7 @@ for my $order (qw(last first)) {
         conf => <<"END");
 MPTCPListen 127.0.0.1:8080
 Listen 127.0.0.1:8081
+MPTCPListen 127.0.0.1:8082
 # One child, since each has connections of its own to the backends
 ServerLimit 1
 StartServers 1
@@ -120,6 +121,12 @@ LogFormat "%{X-Id}i %>s %{MPTCP}^mp %{MPTCP_BACKEND}^mp %{MPTCP_BACKEND}e" backe
     AllowCONNECT 9080
     ProxyRequests On
     $workers
+</VirtualHost>
+<VirtualHost 127.0.0.1:8082>
+    CustomLog logs/values backend
+    MPTCPProxyDefault On
+    AllowCONNECT 9080
+    ProxyRequests On
 </VirtualHost>
 <VirtualHost 127.0.0.1:8081>
     CustomLog logs/values backend
@@ -196,14 +203,21 @@ END
         $session->close;
         like(logged($proxy, $id), qr/^101 on on /, "$path: log");
     }
-    my $tunnel = connection(8080);
-    $id++;
-    my $answer = $tunnel->exchange(join "\r\n", 'CONNECT 127.0.0.1:9080 HTTP/1.1',
-        'Host: x', "X-Id: $id", '', '');
-    is($answer->{error} || $answer->{status}, 200, 'CONNECT');
-    is($tunnel->get('/index.html')->{status}, 200, 'a request through the tunnel');
-    $tunnel->close;
-    like(logged($proxy, $id), qr/^200 on off /, 'CONNECT: log');
+    for my $case ([8080, 'off', 'CONNECT'], [8082, 'on', 'CONNECT by default MPTCP']) {
+        my ($port, $state, $name) = @$case;
+        my $tunnel = connection($port);
+        $id++;
+        my $answer = $tunnel->exchange(join "\r\n",
+            'CONNECT 127.0.0.1:9080 HTTP/1.1', 'Host: x', "X-Id: $id", '', '');
+        is($answer->{error} || $answer->{status}, 200, "$name: connected");
+        my $in = $tunnel->get('/index.html');
+        is($in->{status}, 200, "$name: a request through the tunnel");
+        is(scalar(grep { $_->{local} eq "127.0.0.1:$in->{headers}{'x-connection'}"
+                    && $_->{peer} eq '127.0.0.1:9080' } $lab->ss(undef, '-M')),
+            $state eq 'on' ? 1 : 0, "$name: ss has it as MPTCP or has not");
+        $tunnel->close;
+        like(logged($proxy, $id), qr/^200 on $state /, "$name: log");
+    }
 
     # A subrequest is proxied, the request itself is not.
     $id++;
@@ -211,6 +225,7 @@ END
     is($session->get('/local.shtml', "X-Id: $id")->{body}, "document\n",
         'a page that includes a proxied one');
     is(logged($proxy, $id), '200 on - -', 'its log');
+    $session->close;
 
     # Health checks have gone on meanwhile.
     ok($lab->wait_until(20, sub { backend_log() =~ m{^/check$}m }),
@@ -218,7 +233,6 @@ END
     $check->('/checked/a', 200, 'on', 'a worker with health checks');
 
     # Where MPTCPEnvVars is off the log has it all the same.
-    $session->close;
     $session = connection(8081);
     $id++;
     is($session->get('/on/a', "X-Id: $id")->{headers}{'x-env'}, '(null)',
