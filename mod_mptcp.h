@@ -410,6 +410,15 @@ void mptcp_backend_register_hooks(void);
  */
 void mptcp_backend_wanted(int anywhere, int in_logs);
 
+/** Was it said that MPTCP_BACKEND is read anywhere? */
+int mptcp_backend_is_observed(void);
+
+/**
+ * To be called when a CONNECT tunnel has been connected.
+ * @param sd Its socket
+ */
+void mptcp_backend_tunnel(request_rec *r, apr_socket_t *sd);
+
 /**
  * What the request's connection to its backend is, or was.  One system call
  * at the first call for each request, while the connection is there.
