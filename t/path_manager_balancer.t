@@ -68,7 +68,7 @@ done_testing();
 sub build {
     my $net = MPTCP::Lab->new;
     $net->add_host($_) for qw(client router one two);
-    $net->add_path($_, ['client', "c$_"], ['router', "r$_"], rate => '100mbit') for 1, 2;
+    $net->add_path($_, ['client', "c$_"], ['router', "r$_"], rate => '30mbit') for 1, 2;
     $net->add_path(3, ['router', 'r3'], ['one', 'o3']);
     $net->add_path(4, ['router', 'r4'], ['two', 't4']);
 
