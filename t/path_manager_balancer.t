@@ -21,7 +21,7 @@ MPTCP::Lab->enter;
 
 my $connections = 20;
 my $at_a_time   = 4;
-my $size        = 1_500_000;
+my $size        = 800_000;
 my $shared      = '10.99.0.1';
 my %server      = (
     one => { path => 3, address => '10.99.1.1' },
