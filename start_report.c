@@ -33,10 +33,15 @@ typedef struct {
 
 /* ---- asking ----------------------------------------------------------- */
 
-/* Is this a listener whose socket is MPTCP, whoever made it? */
+/*
+ * Is this a listener whose socket is MPTCP, whoever made it?  Not the one of
+ * two that a reload has steered connections away from (listen_change.c).
+ */
 static int is_mptcp(const ap_listen_rec *lr)
 {
-    return lr->active && mptcp_listener_is_mptcp(lr);
+    return lr->active && mptcp_listener_is_mptcp(lr)
+           && (mptcp_listener_wanted(mptcp_main_conf(), lr)
+               || !mptcp_listener_has_twin(lr, ap_server_conf->process));
 }
 
 static apr_status_t ask_kernel(report *r)
