@@ -274,6 +274,33 @@ END
         'all of them ' . ($mptcp ? 'MPTCP' : 'TCP'));
 }
 
+# A virtual host that inherits the balancer shares the new member, in the child
+# that has learnt of it: here there is only one. The default is not its own.
+for ([On => 1], [Off => 0]) {
+    my ($on, $mptcp) = @$_;
+    my $other = $on eq 'On' ? 'Off' : 'On';
+    $lab->proxy(<<"END");
+@listen
+<IfModule mpm_prefork_module>
+    StartServers 1
+    ServerLimit 1
+    MaxRequestWorkers 1
+</IfModule>
+<IfModule !mpm_prefork_module>
+    ServerLimit 1
+    MaxRequestWorkers 25
+</IfModule>
+MPTCPProxyDefault $on
+$managed
+<VirtualHost 127.0.0.1:8001>
+    MPTCPProxyDefault $other
+</VirtualHost>
+END
+    add_member(8000, "http://$b:7003");
+    $lab->is_counted($at->(8001, '/x'), $mptcp, 1,
+        "a member added at run time, default $on, virtual host $other: " . ($mptcp ? 'MPTCP' : 'TCP'));
+}
+
 # --- Health checks connect as their worker does
 
 for ([On => 1], [Off => 0]) {
