@@ -222,6 +222,7 @@ static void part_direct(const server_rec *s, proxy_server_conf *proxy,
 static void settle_direct(const server_rec *s, apr_array_header_t *list,
                           apr_hash_t *workers, apr_pool_t *ptemp)
 {
+    const int *otherwise = SETTING(mptcp_proxy_default(s));
     apr_hash_t *by_name[2];
     int i;
 
@@ -245,8 +246,7 @@ static void settle_direct(const server_rec *s, apr_array_header_t *list,
 
         /* shared with the main server, which comes first? */
         if (!get_by_pointer(workers, worker)) {
-            set_by_pointer(workers, worker,
-                           setting ? setting : SETTING(mptcp_proxy_default(s)));
+            set_by_pointer(workers, worker, setting ? setting : otherwise);
         }
     }
 }
@@ -339,7 +339,7 @@ const proxy_worker *mptcp_worker_checked(const proxy_worker *worker)
         return worker;
     }
     address = apr_strtoi64(worker->s->name, &end, 16);
-    if (address <= 0 || *end || sizeof(void *) > sizeof(address)) {
+    if (address <= 0 || *end) {
         return worker;
     }
     return (const proxy_worker *)(apr_uintptr_t)address;
