@@ -96,9 +96,21 @@ static const command_rec directives[] = {
     { .name = NULL }
 };
 
+/* post_config: for whoever looks into a log with LogLevel info. */
+static int say_version(apr_pool_t *pconf, apr_pool_t *plog,
+                       apr_pool_t *ptemp, server_rec *s)
+{
+    (void)pconf;
+    (void)plog;
+    (void)ptemp;
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "version " MPTCP_VERSION);
+    return OK;
+}
+
 static void register_hooks(apr_pool_t *p)
 {
     (void)p;
+    ap_hook_post_config(say_version, NULL, NULL, APR_HOOK_MIDDLE);
     mptcp_listen_directives_register_hooks();
     mptcp_listen_register_hooks();
     mptcp_proxy_register_hooks();

@@ -23,6 +23,9 @@
 #include "apr_strings.h"
 #include "apr_tables.h"
 
+/** By semver.org; the build, the packages and the tests read it from here. */
+#define MPTCP_VERSION "0.1.0"
+
 /*
  * Kernel constants which older headers lack (linux/in.h, linux/mptcp.h).
  * They are fixed ABI; whether the running kernel knows them is always asked
