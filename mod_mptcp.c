@@ -20,9 +20,12 @@ static void *create_server_conf(apr_pool_t *p, server_rec *s)
     (void)s;
     conf->listeners = apr_array_make(p, 4, sizeof(ap_listen_rec *));
     conf->listen_default = 0;
+    conf->listen_status = APR_SUCCESS;
     conf->fallback = 1;
     conf->proxy_default = MPTCP_UNSET;
     conf->worker_settings = apr_hash_make(p);
+    conf->workers = NULL;               /* made by check_config */
+    conf->balancers = NULL;
     conf->endpoints = apr_array_make(p, 2, sizeof(mptcp_wanted_endpoint));
     conf->limits.value[MPTCP_LIMIT_SUBFLOWS] = MPTCP_LIMIT_UNSET;
     conf->limits.value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] = MPTCP_LIMIT_UNSET;

@@ -135,7 +135,10 @@ typedef struct {
     apr_array_header_t *listeners;
     /** MPTCPListenDefault: 1 On, 0 Off (main server only) */
     int listen_default;
-    /** why the kernel gave no MPTCP socket to a listener, or APR_SUCCESS */
+    /**
+     * why the kernel gave no MPTCP socket to a listener, or APR_SUCCESS
+     * (main server only)
+     */
     apr_status_t listen_status;
     /** MPTCPFallback: 1 On, 0 Off (main server only) */
     int fallback;
@@ -164,7 +167,8 @@ typedef struct {
 
 /** What is kept per directory. */
 typedef struct {
-    int env_vars;                       /* MPTCPEnvVars; MPTCP_UNSET, 0, 1 */
+    /** MPTCPEnvVars: 1 On, 0 Off, or MPTCP_UNSET */
+    int env_vars;
 } mptcp_dir_conf;
 
 /** The configuration of the main server, where server-wide settings are. */
