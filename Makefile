@@ -75,7 +75,7 @@ dist:
 	tools/dist $(TARBALL)
 
 # What a tarball must be good for; all tests are run by make check.
-DISTCHECK_TESTS ?= t/00-load.t t/basic.t
+DISTCHECK_TESTS ?= t/00-load.t t/basic.t t/examples.t
 
 distcheck: dist
 	tools/distcheck $(TARBALL) $(DISTCHECK_TESTS)
