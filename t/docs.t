@@ -22,7 +22,8 @@ finds('docs/listeners.md', qr/^## MPTCPFallback$/m, '## MPTCPFallBack',
 finds('docs/listeners.md', qr/^\| Context.*\n/m, '', qr/MPTCPListen: rows are /);
 finds('docs/variables.md', qr/, directory \|/, ' |', qr/MPTCPEnvVars: Context and /);
 finds('docs/directives.md', qr/\(listeners\.md#mptcplisten\)/, '()', qr/no link to MPTCPListen:/);
-finds('README.md', qr/\bMPTCPListen\b/, 'MPTCPLisen', qr/^README\.md: there is no directive MPTCPLisen$/m);
+finds('README.md', qr/\bMPTCPListenDefault\b/, "MPTCPListenDefaut",
+    qr/^README\.md: there is no directive MPTCPListenDefaut$/m);
 finds('conf/examples/two-uplinks.conf', qr/^MPTCPLimits .*/m, 'MPTCPLimit 2',
     qr/^conf\/examples\/two-uplinks\.conf: there is no directive MPTCPLimit$/m,
     qr/^docs\/recipes\.md: the block behind the link .* differs/m);
