@@ -38,6 +38,8 @@ finds('listen_hooks.c', qr/"MPTCP listeners serve/, '"MPTCP sockets serve',
     qr/^listen_hooks\.c: not in docs\/messages\.md: MPTCP sockets serve by plain TCP/m);
 finds('start_report.c', qr/"no connection gets/, '"none gets',
     qr/^start_report\.c: not in docs\/messages\.md: none gets/m);
+finds('docs/messages.md', qr/(?<=REASON` \| )crit/, 'warn',
+    qr/^listen_hooks\.c: not of level warn, as docs\/messages\.md says: %pI is to be/m);
 finds('connection.c', qr/"MPTCP_TOKEN"/, '"MPTCP_SECRET"',
     qr/^docs\/variables\.md: variable MPTCP_SECRET is not there$/m,
     qr/^docs\/variables\.md: there is no variable MPTCP_TOKEN$/m);
