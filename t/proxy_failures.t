@@ -28,15 +28,13 @@ $lab->sysctl('proxy', 'net.mptcp.blackhole_timeout', 0)
 my ($mac) = $lab->capture('backend', qw(cat /sys/class/net/s2/address)) =~ /(\S+)/;
 $lab->run(undef, qw(ip -n proxy neigh replace), '10.91.2.2', 'lladdr', $mac, qw(dev c2));
 $lab->blackhole(2);
-write_file("$dir/hosts", <<"END");
+$lab->hosts(<<'END');
 127.0.0.1 localhost
 10.91.1.1 refused.test
 10.91.1.2 refused.test
 10.91.2.2 lost.test
 10.91.1.2 lost.test
 END
-$lab->run(undef, 'mount', '--bind', "$dir/hosts", '/etc/hosts');
-END { system 'umount', '/etc/hosts' if $dir && $lab }
 
 # --- The same twice: for workers with Off, and with On
 
