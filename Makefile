@@ -4,11 +4,15 @@
 #   make install    into httpd's module directory, below $(DESTDIR)
 #   make check      the test suite, on each of $(MPMS)
 #   make demo       two paths, measured and cut
+#   make dist       dist/mod_mptcp-$(VERSION).tar.gz, of what git tracks
+#   make distcheck  that, and builds, installs and tests what is in it
+#   make deb        the Debian package, into dist/ (tools/deps deb first)
 #   make clean
 
 APXS    ?= apxs
 CC      ?= cc
 WARN    ?= -Wall -Wextra
+CPPFLAGS ?=
 CFLAGS  ?= -g -O2
 LDFLAGS ?=
 
@@ -35,14 +39,14 @@ all: $(MODULE)
 
 $(MODULE): $(SOURCES) $(HEADERS) Makefile
 	$(APXS) -S CC="$(CC)" -c -o mod_mptcp.la \
-	    $(call to_cc,$(CFLAGS) $(WARN) -fvisibility=hidden \
+	    $(call to_cc,$(CPPFLAGS) $(CFLAGS) $(WARN) -fvisibility=hidden \
 	        $(LIBNL_CFLAGS)) \
 	    $(if $(LDFLAGS),$(patsubst %,-Wl$(comma)%,$(LDFLAGS))) \
 	    $(SOURCES) $(LIBNL_LIBS)
 
 install: $(MODULE)
 	install -d $(DESTDIR)$(LIBEXECDIR)
-	install -m 644 $(MODULE) $(DESTDIR)$(LIBEXECDIR)/
+	install -m 755 $(MODULE) $(DESTDIR)$(LIBEXECDIR)/
 
 # The suite enters namespaces of its own; see t/TEST.  It stops at the first MPM
 # that fails, so that the closing lines are never those of another.
@@ -64,7 +68,22 @@ t/unit/%: t/unit/%.c t/unit/httpd.c %.c $(HEADERS) Makefile
 	    -o $@ $< t/unit/httpd.c $*.c \
 	    $(shell $(call query,APR_CONFIG) --link-ld --libs)
 
+VERSION = $(shell sed -n 's/^.define MPTCP_VERSION "\(.*\)"$$/\1/p' mod_mptcp.h)
+TARBALL = dist/mod_mptcp-$(VERSION).tar.gz
+
+dist:
+	tools/dist $(TARBALL)
+
+# What a tarball must be good for; all tests are run by make check.
+DISTCHECK_TESTS ?= t/00-load.t t/basic.t t/examples.t
+
+distcheck: dist
+	tools/distcheck $(TARBALL) $(DISTCHECK_TESTS)
+
+deb: dist
+	packaging/make-deb $(TARBALL) dist
+
 clean:
 	rm -rf .libs *.la *.lo *.o *.slo t/unit/connection
 
-.PHONY: all install check demo clean
+.PHONY: all install check demo dist distcheck deb clean

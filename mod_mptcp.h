@@ -23,6 +23,9 @@
 #include "apr_strings.h"
 #include "apr_tables.h"
 
+/** By semver.org; the build, the packages and the tests read it from here. */
+#define MPTCP_VERSION "0.1.0"
+
 /*
  * Kernel constants which older headers lack (linux/in.h, linux/mptcp.h).
  * They are fixed ABI; whether the running kernel knows them is always asked
@@ -132,7 +135,10 @@ typedef struct {
     apr_array_header_t *listeners;
     /** MPTCPListenDefault: 1 On, 0 Off (main server only) */
     int listen_default;
-    /** why the kernel gave no MPTCP socket to a listener, or APR_SUCCESS */
+    /**
+     * why the kernel gave no MPTCP socket to a listener, or APR_SUCCESS
+     * (main server only)
+     */
     apr_status_t listen_status;
     /** MPTCPFallback: 1 On, 0 Off (main server only) */
     int fallback;
@@ -161,7 +167,8 @@ typedef struct {
 
 /** What is kept per directory. */
 typedef struct {
-    int env_vars;                       /* MPTCPEnvVars; MPTCP_UNSET, 0, 1 */
+    /** MPTCPEnvVars: 1 On, 0 Off, or MPTCP_UNSET */
+    int env_vars;
 } mptcp_dir_conf;
 
 /** The configuration of the main server, where server-wide settings are. */

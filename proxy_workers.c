@@ -47,6 +47,13 @@ APLOG_USE_MODULE(mptcp);
 #define HAVE_NAME_EX 1
 #endif
 
+/* Is the worker's name a pattern?  They have been told apart since 2.4.47. */
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 94)
+#define IS_PATTERN(worker) ((worker)->s->is_name_matchable)
+#else
+#define IS_PATTERN(worker) 0
+#endif
+
 /* What a setting points at; NULL is one that was not made. */
 static const int setting_values[] = { 0, 1 };
 
@@ -233,7 +240,7 @@ static void settle_direct(const server_rec *s, apr_array_header_t *list,
         const int *setting = worker_setting(worker);
 
         if (setting) {
-            apr_hash_set(by_name[worker->s->is_name_matchable],
+            apr_hash_set(by_name[IS_PATTERN(worker)],
                          mptcp_worker_name(worker), APR_HASH_KEY_STRING,
                          setting);
         }
@@ -241,7 +248,7 @@ static void settle_direct(const server_rec *s, apr_array_header_t *list,
     for (i = 0; i < list->nelts; i++) {
         const proxy_worker *worker = &APR_ARRAY_IDX(list, i, proxy_worker);
         const int *setting = apr_hash_get(
-            by_name[worker->s->is_name_matchable], mptcp_worker_name(worker),
+            by_name[IS_PATTERN(worker)], mptcp_worker_name(worker),
             APR_HASH_KEY_STRING);
 
         /* shared with the main server, which comes first? */

@@ -130,7 +130,7 @@ static void check_switches(const report *r)
 /* An address that clients might be told of. */
 static int may_be_announced(const struct ifaddrs *ifa)
 {
-    const int up = IFF_UP | IFF_RUNNING;
+    const unsigned int up = IFF_UP | IFF_RUNNING;
 
     if (!ifa->ifa_addr || (ifa->ifa_flags & up) != up
         || (ifa->ifa_flags & IFF_LOOPBACK)) {
