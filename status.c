@@ -61,6 +61,21 @@ static int find_name(const char *const *names, int count, const char *name)
     return -1;
 }
 
+/* "json", or "json=" as programs write it that know only of pairs. */
+static int find_form(const char *word)
+{
+    const apr_size_t length = strcspn(word, "=");
+    int i;
+
+    for (i = 0; i < FORMS; i++) {
+        if (strlen(form_names[i]) == length
+            && strncmp(form_names[i], word, length) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
 static int parse_limit(const char *value, int *limit)
 {
     char *end;
@@ -96,7 +111,7 @@ static const char *parse_query(apr_pool_t *p, const char *args,
     }
     for (word = apr_strtok(apr_pstrdup(p, args), "&", &state); word;
          word = apr_strtok(NULL, "&", &state)) {
-        int form = find_name(form_names, FORMS, word);
+        int form = find_form(word);
 
         if (form >= 0) {
             query->form = form;

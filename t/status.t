@@ -249,7 +249,7 @@ for (['style', 'text/css'], ['script', 'text/javascript']) {
     like(get($word), qr/License/, "$word: is there");
     like(head($word, '-H', "If-None-Match: $etag"), qr/^HTTP\S+ 304 /, "$word: is kept");
 }
-like(head('json'), qr{^Content-Type: application/json\r$}m, 'JSON: type');
+like(head($_), qr{^Content-Type: application/json\r$}m, "?$_: type") for qw(json json=);
 like($lab->capture('server', qw(curl -sS -i -X POST http://127.0.0.1:81/mptcp-status)),
     qr/^HTTP\S+ 405 /, 'POST is not for it');
 is(length $lab->capture('server', qw(curl -sS -X HEAD -m 5 -I -o /dev/null
@@ -259,6 +259,20 @@ unlike($lab->capture('server', qw(curl -sS http://127.0.0.1:81/other)), qr/MPTCP
 
 like($lab->capture('client', qw(curl -sS -i), "http://$server:81/mptcp-status"),
     qr/^HTTP\S+ 403 /, "the documentation's example keeps others out");
+
+# --- IPv6
+
+if ($lab->has_ipv6) {
+    my $session = MPTCP::Session->open(lab => $lab, ns => 'client', port => 80, mptcp => 1,
+        host => $lab->address6('server', 1));
+    my ($found) = grep { $_->{local}{address} eq 'fd91:1::2' } @{ status()->{live}{connections} };
+    is($found->{listener}, '[::]:80', 'an IPv6 connection');
+    # the second path may have been joined by IPv4
+    my ($first) = grep { !$_->{joined} } @{ $found->{subflows} };
+    is("$first->{local}{address} $first->{interface}", 'fd91:1::2 s1', '... its first subflow');
+    like(get(''), qr/from \[fd91:1::1\]:\d+</, 'HTML: too');
+    $session->close;
+}
 
 # --- The documentation names all there is.
 
