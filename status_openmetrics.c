@@ -108,8 +108,8 @@ static void listeners(const writer *w, const mptcp_counted *list, int n)
            "Of the connections that began with MPTCP, those found to be TCP "
            "at their end.");
     for (i = 0; i < n; i++) {
-        sample(w, "accepted_fallbacks", 1, label(w, "listener", &list[i], NULL),
-               counts[i].fallback);
+        sample(w, "accepted_fallbacks", 1,
+               label(w, "listener", &list[i], NULL), counts[i].fallback);
     }
     family(w, "accepted_joins", 1,
            "Subflows besides the first that connections had at their end.");
@@ -134,8 +134,8 @@ static void workers(const writer *w, const mptcp_counted *list, int n)
                label(w, "worker", &list[i], "mptcp"), counts.mptcp);
         sample(w, "backend_connections", 1,
                label(w, "worker", &list[i], "fallback"), counts.fallback);
-        sample(w, "backend_connections", 1, label(w, "worker", &list[i], "tcp"),
-               counts.tcp);
+        sample(w, "backend_connections", 1,
+               label(w, "worker", &list[i], "tcp"), counts.tcp);
     }
 }
 
