@@ -20,13 +20,17 @@ MODULE  = .libs/mod_mptcp.so
 SOURCES = mod_mptcp.c listen_directives.c listen_hooks.c listen_change.c \
           proxy_workers.c proxy_shared.c proxy_sockets.c import_redirect.c \
           path_manager.c pm_reconcile.c pm_state.c netlink.c \
-          start_report.c connection.c variables.c backend.c
-HEADERS = mod_mptcp.h
+          start_report.c connection.c variables.c backend.c counters.c \
+          diag.c status.c status_html.c status_json.c status_openmetrics.c
+HEADERS = mod_mptcp.h status.h
+# the status page's, as lists of bytes to be included
+ASSETS  = page/status.css.inc page/status.js.inc
 
 PKG_CONFIG  ?= pkg-config
 # recursive, so that make clean needs no library
-LIBNL_CFLAGS = $(shell $(PKG_CONFIG) --cflags libnl-genl-3.0)
-LIBNL_LIBS   = $(shell $(PKG_CONFIG) --libs libnl-genl-3.0)
+LIBS_WANTED = libnl-genl-3.0 jansson
+LIBS_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBS_WANTED))
+LIBS_LIBS   = $(shell $(PKG_CONFIG) --libs $(LIBS_WANTED))
 
 LIBEXECDIR = $(shell $(APXS) -q LIBEXECDIR)
 
@@ -37,12 +41,15 @@ comma = ,
 
 all: $(MODULE)
 
-$(MODULE): $(SOURCES) $(HEADERS) Makefile
+$(MODULE): $(SOURCES) $(HEADERS) $(ASSETS) Makefile
 	$(APXS) -S CC="$(CC)" -c -o mod_mptcp.la \
 	    $(call to_cc,$(CPPFLAGS) $(CFLAGS) $(WARN) -fvisibility=hidden \
-	        $(LIBNL_CFLAGS)) \
+	        $(LIBS_CFLAGS)) \
 	    $(if $(LDFLAGS),$(patsubst %,-Wl$(comma)%,$(LDFLAGS))) \
-	    $(SOURCES) $(LIBNL_LIBS)
+	    $(SOURCES) $(LIBS_LIBS)
+
+page/%.inc: page/%
+	od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g' > $@
 
 install: $(MODULE)
 	install -d $(DESTDIR)$(LIBEXECDIR)
@@ -84,6 +91,6 @@ deb: dist
 	packaging/make-deb $(TARBALL) dist
 
 clean:
-	rm -rf .libs *.la *.lo *.o *.slo t/unit/connection
+	rm -rf .libs *.la *.lo *.o *.slo $(ASSETS) t/unit/connection
 
 .PHONY: all install check demo dist distcheck deb clean

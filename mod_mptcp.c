@@ -199,6 +199,8 @@ static void register_hooks(apr_pool_t *p)
     mptcp_path_manager_register_hooks(p);
     mptcp_variables_register_hooks();
     mptcp_backend_register_hooks();
+    mptcp_counters_register_hooks();
+    mptcp_status_register_hooks();
 }
 
 AP_DECLARE_MODULE(mptcp) = {

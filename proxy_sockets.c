@@ -45,6 +45,8 @@ static connect_to_backend_fn *proxy_connect_to_backend;
 static __thread struct {
     const proxy_worker *worker;
     const server_rec *s;
+    int made;                   /* a socket, of one that wants MPTCP; which
+                                   protocol, or 0 */
 } connecting;
 
 /* ---- what has been said ----------------------------------------------- */
@@ -155,15 +157,28 @@ static apr_status_t create_socket(apr_socket_t **sd, int family, int type,
     }
 
     rv = apr_socket_create(sd, family, type, IPPROTO_MPTCP, pool);
+    connecting.made = IPPROTO_MPTCP;
     if (rv == APR_SUCCESS || is_shortage(rv)) {
         return rv;
     }
     fallback = mptcp_main_conf()->fallback;
+    connecting.made = APR_PROTO_TCP;
     say_refused(rv, fallback);
     if (!fallback) {
         return rv;
     }
     return apr_socket_create(sd, family, type, APR_PROTO_TCP, pool);
+}
+
+/* Count what this thread has connected, if it made a socket for that. */
+static void count_connected(apr_socket_t *sd)
+{
+    if (connecting.made && sd) {
+        mptcp_count_backend(connecting.worker ? mptcp_worker_name(
+                                mptcp_worker_checked(connecting.worker))
+                                              : NULL,
+                            sd, connecting.made);
+    }
 }
 
 /* What protocol modules call for ap_proxy_connect_backend(). */
@@ -174,7 +189,11 @@ static int connect_backend(const char *proxy_function, proxy_conn_rec *conn,
 
     connecting.worker = worker;
     connecting.s = s;
+    connecting.made = 0;
     rv = proxy_connect_backend(proxy_function, conn, worker, s);
+    if (rv == OK) {
+        count_connected(conn->sock);
+    }
     connecting.s = NULL;
     return rv;
 }
@@ -190,8 +209,12 @@ static int connect_to_backend(apr_socket_t **newsock,
 
     connecting.worker = NULL;
     connecting.s = r->server;
+    connecting.made = 0;
     rv = proxy_connect_to_backend(newsock, proxy_function, backend_addr,
                                   backend_name, conf, r);
+    if (rv == OK) {
+        count_connected(*newsock);
+    }
     connecting.s = NULL;
     if (rv == OK) {
         mptcp_backend_tunnel(r, *newsock);

@@ -97,6 +97,11 @@ const char *mptcp_worker_name(const proxy_worker *worker)
 #endif
 }
 
+apr_port_t mptcp_worker_port(const proxy_worker *worker)
+{
+    return worker->s->is_name_matchable ? 0 : worker->s->port;
+}
+
 /* ---- multipathtcp=On|Off ---------------------------------------------- */
 
 typedef APR_OPTIONAL_FN_TYPE(set_worker_hc_param) worker_param_fn;
