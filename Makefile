@@ -3,6 +3,7 @@
 #   make            .libs/mod_mptcp.so
 #   make install    into httpd's module directory, below $(DESTDIR)
 #   make check      the test suite, on each of $(MPMS)
+#   make check-asan, check-valgrind   the same under these, on $(MPTCP_MPM)
 #   make demo       two paths, measured and cut
 #   make clean
 
@@ -52,6 +53,26 @@ TESTS ?=
 check: all
 	set -e; for mpm in $(MPMS); do MPTCP_MPM=$$mpm t/TEST $(TESTS); done
 
+# The suite with a module that has the sanitizers in it, built elsewhere; and
+# that of httpd under valgrind, which is slow, so by default on those files
+# that reach most of it.  One MPM unless told.
+SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer
+VALGRIND_TESTS ?= t/directives.t t/restarts.t t/listen.t t/proxy_workers.t
+
+build/%/Makefile: Makefile
+	mkdir -p build/$*
+	for file in $(SOURCES) $(HEADERS) Makefile; do \
+	    ln -sf ../../$$file build/$*/ || exit; done
+
+check-asan: build/asan/Makefile
+	$(MAKE) -C build/asan CC="gcc $(SANITIZE)" all
+	MPTCP_SO=$(CURDIR)/build/asan/$(MODULE) \
+	    MPTCP_HTTPD=$(CURDIR)/t/under/asan t/TEST $(TESTS)
+
+check-valgrind: all
+	MPTCP_HTTPD=$(CURDIR)/t/under/valgrind \
+	    t/TEST $(or $(TESTS),$(VALGRIND_TESTS))
+
 demo: all
 	perl -It/lib tools/demo.pl
 # Programs that call parts of the module with what a kernel might say; t/*.t
@@ -65,6 +86,6 @@ t/unit/%: t/unit/%.c t/unit/httpd.c %.c $(HEADERS) Makefile
 	    $(shell $(call query,APR_CONFIG) --link-ld --libs)
 
 clean:
-	rm -rf .libs *.la *.lo *.o *.slo t/unit/connection
+	rm -rf build .libs *.la *.lo *.o *.slo t/unit/connection
 
-.PHONY: all install check demo clean
+.PHONY: all install check check-asan check-valgrind demo clean
