@@ -25,7 +25,9 @@ PKG_CONFIG  ?= pkg-config
 LIBNL_CFLAGS = $(shell $(PKG_CONFIG) --cflags libnl-genl-3.0)
 LIBNL_LIBS   = $(shell $(PKG_CONFIG) --libs libnl-genl-3.0)
 
-LIBEXECDIR = $(shell $(APXS) -q LIBEXECDIR)
+query = $(shell $(APXS) -q $(1))
+
+LIBEXECDIR = $(call query,LIBEXECDIR)
 
 # apxs takes each word for the compiler or linker behind a -Wc, or -Wl,.
 # httpd looks up the module record alone, so nothing else is exported.
@@ -73,11 +75,38 @@ check-valgrind: all
 	MPTCP_HTTPD=$(CURDIR)/t/under/valgrind \
 	    t/TEST $(or $(TESTS),$(VALGRIND_TESTS))
 
+# Harnesses of fuzz/ by libFuzzer, so many inputs each; t/fuzz.t runs the same
+# for a second, by fuzz/run.c.
+FUZZ      = elf netlink endpoint listen
+FUZZ_RUNS ?= 1000000
+FUZZ_LIBS = $(LIBNL_LIBS) $(shell $(call query,APR_CONFIG) --link-ld --libs)
+FUZZ_CC   = $(CC) -g -O1 $(SANITIZE) -fno-sanitize-recover=undefined \
+    $(call query,EXTRA_CPPFLAGS) -I. -I$(call query,INCLUDEDIR) \
+    -I$(call query,APR_INCLUDEDIR) -I$(call query,APU_INCLUDEDIR) \
+    $(LIBNL_CFLAGS) $(WARN)
+
+build/fuzz/%: fuzz/%.c fuzz/fuzz.h fuzz/run.c fuzz/httpd.c $(SOURCES) $(HEADERS)
+	mkdir -p build/fuzz
+	$(FUZZ_CC) -o $@ $< fuzz/run.c $(if $(findstring netlink,$@)$(findstring \
+	    elf,$@),,fuzz/httpd.c) $(FUZZ_LIBS)
+
+build/libfuzzer/%: fuzz/%.c fuzz/fuzz.h fuzz/httpd.c $(SOURCES) $(HEADERS)
+	mkdir -p build/libfuzzer
+	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $< $(if $(findstring \
+	    netlink,$@)$(findstring elf,$@),,fuzz/httpd.c) $(FUZZ_LIBS)
+
+fuzz: CC = clang
+fuzz: $(FUZZ:%=build/libfuzzer/%)
+	for name in $(FUZZ); do \
+	    mkdir -p build/corpus/$$name; \
+	    build/libfuzzer/$$name -runs=$(FUZZ_RUNS) -max_len=4096 \
+	        -timeout=10 -print_final_stats=1 -verbosity=1 \
+	        build/corpus/$$name fuzz/corpus/$$name || exit; done
+
 demo: all
 	perl -It/lib tools/demo.pl
 # Programs that call parts of the module with what a kernel might say; t/*.t
 # runs them.  httpd's few functions in there are replaced in t/unit/httpd.c.
-query = $(shell $(APXS) -q $(1))
 t/unit/%: t/unit/%.c t/unit/httpd.c %.c $(HEADERS) Makefile
 	$(CC) $(call query,CFLAGS) $(call query,EXTRA_CPPFLAGS) \
 	    -I$(call query,INCLUDEDIR) -I$(call query,APR_INCLUDEDIR) \
@@ -88,4 +117,5 @@ t/unit/%: t/unit/%.c t/unit/httpd.c %.c $(HEADERS) Makefile
 clean:
 	rm -rf build .libs *.la *.lo *.o *.slo t/unit/connection
 
-.PHONY: all install check check-asan check-valgrind demo clean
+.PHONY: all install check check-asan check-valgrind fuzz \
+    demo clean

@@ -224,6 +224,13 @@ void mptcp_listen_register_hooks(void);
  */
 int mptcp_socket_option(apr_socket_t *sd, int level, int option);
 
+/**
+ * Set the options of a listener's socket without which core does not go on.
+ * @return What core's make_sock() would end the server for
+ */
+apr_status_t mptcp_listener_set_options(const ap_listen_rec *lr,
+                                        apr_socket_t *sd);
+
 /** Is a listener's socket MPTCP, as the kernel says? */
 int mptcp_listener_is_mptcp(const ap_listen_rec *lr);
 

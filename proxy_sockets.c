@@ -224,34 +224,74 @@ static const char *linked_with(const module *proxy, apr_pool_t *p)
     return names;
 }
 
-/* One redirect; says what its failure means. */
-static int redirect(const void *inside, const char *symbol, void *replacement,
-                    apr_pool_t *pconf, server_rec *s)
+/* Say that a worker which asks for MPTCP does not get it; OK unless that is
+ * forbidden. */
+static int no_effect(apr_status_t rv, const char *symbol, const char *reason,
+                     server_rec *s)
 {
-    const char *reason;
-    apr_status_t rv = mptcp_import_redirect(inside, symbol, replacement,
-                                            pconf, &reason);
-
-    if (rv != APR_SUCCESS) {
+    if (mptcp_main_conf()->fallback) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
                      "multipathtcp and MPTCPProxyDefault have no effect, "
                      "backends are reached by plain TCP: cannot redirect %s: "
                      "%s", symbol, reason);
-        return 0;
+        return OK;
     }
-    return 1;
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, rv, s,
+                 "backends would be reached by plain TCP, and MPTCPFallback "
+                 "Off forbids that: cannot redirect %s: %s", symbol, reason);
+    return HTTP_INTERNAL_SERVER_ERROR;
 }
 
 /* For the sockets of tunnels, or for the variable that tells of them. */
-static void redirect_tunnels(apr_pool_t *pconf, server_rec *s)
+static int redirect_tunnels(int wanted, apr_pool_t *pconf, server_rec *s)
 {
+    static const char symbol[] = "ap_proxy_connect_to_backend";
+    const char *reason;
+    apr_status_t rv;
+
     proxy_connect_to_backend = (connect_to_backend_fn *)
-        mptcp_proxy_function("ap_proxy_connect_to_backend");
-    if (proxy_connect_to_backend
-        && ap_find_linked_module("mod_proxy_connect.c")) {
-        redirect(NULL, "ap_proxy_connect_to_backend",
-                 (void *)connect_to_backend, pconf, s);
+        mptcp_proxy_function(symbol);
+    if (!proxy_connect_to_backend
+        || !ap_find_linked_module("mod_proxy_connect.c")) {
+        return OK;
     }
+    rv = mptcp_import_redirect(NULL, symbol, (void *)connect_to_backend,
+                               pconf, &reason);
+    if (rv == APR_SUCCESS) {
+        return OK;
+    }
+    if (wanted) {
+        return no_effect(rv, symbol, reason, s);
+    }
+    ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                 "%s is not known of CONNECT: cannot redirect %s: %s",
+                 MPTCP_BACKEND_VARIABLE, symbol, reason);
+    return OK;
+}
+
+/* For the sockets of workers. */
+static int redirect_workers(const module *proxy, apr_pool_t *pconf,
+                            server_rec *s)
+{
+    const char *symbol = "apr_socket_create", *reason = "mod_proxy lacks it";
+    apr_status_t rv = mptcp_import_redirect(proxy, symbol,
+                                            (void *)create_socket, pconf,
+                                            &reason);
+
+    if (rv == APR_SUCCESS) {
+        symbol = "ap_proxy_connect_backend";
+        proxy_connect_backend = (connect_backend_fn *)
+            mptcp_proxy_function(symbol);
+        rv = proxy_connect_backend
+             ? mptcp_import_redirect(NULL, symbol, (void *)connect_backend,
+                                     pconf, &reason)
+             : APR_EINVAL;
+        /* that no module imports it: none connects by it */
+        if (APR_STATUS_IS_ENOENT(rv)) {
+            rv = APR_SUCCESS;
+        }
+    }
+    return rv == APR_SUCCESS ? OK : no_effect(rv, symbol, reason, s);
 }
 
 /*
@@ -262,24 +302,20 @@ static int redirect_proxy(apr_pool_t *pconf, apr_pool_t *plog,
                           apr_pool_t *ptemp, server_rec *s)
 {
     module *proxy = ap_find_linked_module("mod_proxy.c");
+    int wanted = mptcp_proxy_wants_any(s);
     const char *names;
 
     (void)plog;
-    if (mptcp_proxy_wants_any(s) || mptcp_backend_is_observed()) {
-        redirect_tunnels(pconf, s);
+    if ((wanted || mptcp_backend_is_observed())
+        && redirect_tunnels(wanted, pconf, s) != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (!mptcp_proxy_wants_any(s)) {
+    if (!wanted) {
         return OK;
     }
-    proxy_connect_backend = (connect_backend_fn *)
-        mptcp_proxy_function("ap_proxy_connect_backend");
     make_said(2 * apr_hash_count(mptcp_main_conf()->workers) + 256, pconf);
-
-    if (!redirect(proxy, "apr_socket_create", (void *)create_socket, pconf, s)
-        || !proxy_connect_backend
-        || !redirect(NULL, "ap_proxy_connect_backend",
-                     (void *)connect_backend, pconf, s)) {
-        return OK;
+    if (redirect_workers(proxy, pconf, s) != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
     }
     names = linked_with(proxy, ptemp);
     if (names) {

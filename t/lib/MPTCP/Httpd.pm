@@ -154,6 +154,7 @@ sub findings {
 sub _note_findings {
     my ($self) = @_;
     my $name = $ENV{MPTCP_FINDINGS} // return;
+    return if !$self->{root};            # gone already, at the script's end
     my $log = substr $self->error_log, $self->{searched} // 0;
     $self->{searched} += length $log;
     my @findings = findings($log) or return;
