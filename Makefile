@@ -4,6 +4,8 @@
 #   make install    into httpd's module directory, below $(DESTDIR)
 #   make check      the test suite, on each of $(MPMS)
 #   make check-asan, check-valgrind   the same under these, on $(MPTCP_MPM)
+#   make lint       what compilers and checkers find without running it
+#   make fuzz       the parsers, on $(FUZZ_RUNS) inputs each
 #   make demo       two paths, measured and cut
 #   make clean
 
@@ -75,6 +77,25 @@ check-valgrind: all
 	MPTCP_HTTPD=$(CURDIR)/t/under/valgrind \
 	    t/TEST $(or $(TESTS),$(VALGRIND_TESTS))
 
+# What compilers and checkers find without running it.  Each configuration of
+# the checkers says what is left out, and why: .clang-tidy, cppcheck-suppress.
+C_FILES   = $(SOURCES) $(wildcard fuzz/*.c t/unit/*.c t/fault/*.c)
+LINT_FLAGS = $(call query,CFLAGS) $(call query,EXTRA_CPPFLAGS) -I. \
+    -I$(call query,INCLUDEDIR) -I$(call query,APR_INCLUDEDIR) \
+    -I$(call query,APU_INCLUDEDIR) $(LIBNL_CFLAGS) $(WARN)
+
+lint:
+	for cc in gcc clang; do for std in gnu99 gnu17; do \
+	    for file in $(C_FILES); do \
+	        $$cc -std=$$std $(LINT_FLAGS) -Werror -fsyntax-only $$file || \
+	            exit; done; done; done
+	for file in $(SOURCES); do gcc -fanalyzer $(LINT_FLAGS) -Werror \
+	    -c -o /dev/null $$file || exit; done
+	cppcheck --quiet --std=c99 --error-exitcode=1 --inline-suppr \
+	    --enable=warning,performance,portability \
+	    '-DElfW(type)=Elf64_##type' $(C_FILES)
+	clang-tidy --quiet $(SOURCES) -- -std=gnu99 $(LINT_FLAGS)
+
 # Harnesses of fuzz/ by libFuzzer, so many inputs each; t/fuzz.t runs the same
 # for a second, by fuzz/run.c.
 FUZZ      = elf netlink endpoint listen
@@ -117,5 +138,5 @@ t/unit/%: t/unit/%.c t/unit/httpd.c %.c $(HEADERS) Makefile
 clean:
 	rm -rf build .libs *.la *.lo *.o *.slo t/unit/connection
 
-.PHONY: all install check check-asan check-valgrind fuzz \
-    demo clean
+.PHONY: all install check check-asan check-valgrind lint \
+    fuzz demo clean

@@ -116,6 +116,8 @@ static const char *worker_param(apr_pool_t *p, server_rec *s,
         return NULL;
     }
     if (next_worker_param) {
+        /* cppcheck takes the type, a macro's, for int
+         * cppcheck-suppress CastIntegerToAddressAtReturn */
         return next_worker_param(p, s, worker, key, value, hc_template);
     }
     return "unknown Worker parameter";  /* as mod_proxy says it */

@@ -23,7 +23,9 @@
  *   answer.empty 0     an attribute without a value
  */
 
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/genetlink.h>
