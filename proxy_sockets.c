@@ -45,6 +45,8 @@ static connect_to_backend_fn *proxy_connect_to_backend;
 static __thread struct {
     const proxy_worker *worker;
     const server_rec *s;
+    int made;                   /* a socket, of one that wants MPTCP; which
+                                   protocol, or 0 */
 } connecting;
 
 /* ---- what has been said ----------------------------------------------- */
@@ -143,8 +145,8 @@ static void say_refused(apr_status_t refused, int fallback)
 static apr_status_t create_socket(apr_socket_t **sd, int family, int type,
                                   int protocol, apr_pool_t *pool)
 {
-    int fallback = mptcp_main_conf()->fallback;
     apr_status_t rv;
+    int fallback;
 
     if (!connecting.s || type != SOCK_STREAM
         || (family != APR_INET && family != APR_INET6)
@@ -155,14 +157,28 @@ static apr_status_t create_socket(apr_socket_t **sd, int family, int type,
     }
 
     rv = apr_socket_create(sd, family, type, IPPROTO_MPTCP, pool);
+    connecting.made = IPPROTO_MPTCP;
     if (rv == APR_SUCCESS || is_shortage(rv)) {
         return rv;
     }
+    fallback = mptcp_main_conf()->fallback;
+    connecting.made = APR_PROTO_TCP;
     say_refused(rv, fallback);
     if (!fallback) {
         return rv;
     }
     return apr_socket_create(sd, family, type, APR_PROTO_TCP, pool);
+}
+
+/* Count what this thread has connected, if it made a socket for that. */
+static void count_connected(apr_socket_t *sd)
+{
+    if (connecting.made && sd) {
+        mptcp_count_backend(connecting.worker ? mptcp_worker_name(
+                                mptcp_worker_checked(connecting.worker))
+                                              : NULL,
+                            sd, connecting.made);
+    }
 }
 
 /* What protocol modules call for ap_proxy_connect_backend(). */
@@ -173,7 +189,11 @@ static int connect_backend(const char *proxy_function, proxy_conn_rec *conn,
 
     connecting.worker = worker;
     connecting.s = s;
+    connecting.made = 0;
     rv = proxy_connect_backend(proxy_function, conn, worker, s);
+    if (rv == OK) {
+        count_connected(conn->sock);
+    }
     connecting.s = NULL;
     return rv;
 }
@@ -189,8 +209,12 @@ static int connect_to_backend(apr_socket_t **newsock,
 
     connecting.worker = NULL;
     connecting.s = r->server;
+    connecting.made = 0;
     rv = proxy_connect_to_backend(newsock, proxy_function, backend_addr,
                                   backend_name, conf, r);
+    if (rv == OK) {
+        count_connected(*newsock);
+    }
     connecting.s = NULL;
     if (rv == OK) {
         mptcp_backend_tunnel(r, *newsock);
@@ -242,22 +266,37 @@ static int no_effect(apr_status_t rv, const char *symbol, const char *reason,
     return HTTP_INTERNAL_SERVER_ERROR;
 }
 
+/*
+ * Redirect the modules that call one of mod_proxy's own functions, which our
+ * replacement calls; it is stored in *FUNCTION.  That none of them is loaded
+ * is fine.
+ */
+static apr_status_t redirect_callers(const char *symbol, void *replacement,
+                                     void **function, apr_pool_t *pconf,
+                                     const char **reason)
+{
+    apr_status_t rv;
+
+    *function = mptcp_proxy_function(symbol);
+    if (!*function) {
+        *reason = "mod_proxy exports no such function";
+        return APR_EINVAL;
+    }
+    rv = mptcp_import_redirect(NULL, symbol, replacement, pconf, reason);
+    return APR_STATUS_IS_ENOENT(rv) ? APR_SUCCESS : rv;
+}
+
 /* For the sockets of tunnels, or for the variable that tells of them. */
 static int redirect_tunnels(int wanted, apr_pool_t *pconf, server_rec *s)
 {
     static const char symbol[] = "ap_proxy_connect_to_backend";
     const char *reason;
-    apr_status_t rv;
+    void *function;
+    apr_status_t rv = redirect_callers(symbol, (void *)connect_to_backend,
+                                       &function, pconf, &reason);
 
-    proxy_connect_to_backend = (connect_to_backend_fn *)
-        mptcp_proxy_function(symbol);
-    if (!proxy_connect_to_backend
-        || !ap_find_linked_module("mod_proxy_connect.c")) {
-        return OK;
-    }
-    rv = mptcp_import_redirect(NULL, symbol, (void *)connect_to_backend,
-                               pconf, &reason);
-    if (rv == APR_SUCCESS) {
+    proxy_connect_to_backend = (connect_to_backend_fn *)function;
+    if (rv == APR_SUCCESS || !ap_find_linked_module("mod_proxy_connect.c")) {
         return OK;
     }
     if (wanted) {
@@ -273,23 +312,16 @@ static int redirect_tunnels(int wanted, apr_pool_t *pconf, server_rec *s)
 static int redirect_workers(const module *proxy, apr_pool_t *pconf,
                             server_rec *s)
 {
-    const char *symbol = "apr_socket_create", *reason = "mod_proxy lacks it";
-    apr_status_t rv = mptcp_import_redirect(proxy, symbol,
-                                            (void *)create_socket, pconf,
-                                            &reason);
+    const char *symbol = "ap_proxy_connect_backend", *reason;
+    void *function;
+    apr_status_t rv = redirect_callers(symbol, (void *)connect_backend,
+                                       &function, pconf, &reason);
 
+    proxy_connect_backend = (connect_backend_fn *)function;
     if (rv == APR_SUCCESS) {
-        symbol = "ap_proxy_connect_backend";
-        proxy_connect_backend = (connect_backend_fn *)
-            mptcp_proxy_function(symbol);
-        rv = proxy_connect_backend
-             ? mptcp_import_redirect(NULL, symbol, (void *)connect_backend,
-                                     pconf, &reason)
-             : APR_EINVAL;
-        /* that no module imports it: none connects by it */
-        if (APR_STATUS_IS_ENOENT(rv)) {
-            rv = APR_SUCCESS;
-        }
+        symbol = "apr_socket_create";
+        rv = mptcp_import_redirect(proxy, symbol, (void *)create_socket,
+                                   pconf, &reason);
     }
     return rv == APR_SUCCESS ? OK : no_effect(rv, symbol, reason, s);
 }
