@@ -109,23 +109,20 @@ lint: $(ASSETS)
 
 # Harnesses of fuzz/ by libFuzzer, so many inputs each; t/fuzz.t runs the same
 # for a second, by fuzz/run.c.
-FUZZ      = elf netlink endpoint listen
+FUZZ      = elf netlink diag endpoint listen
 FUZZ_RUNS ?= 1000000
-FUZZ_LIBS = $(LIBS_LIBS) $(shell $(call query,APR_CONFIG) --link-ld --libs)
 FUZZ_CC   = $(CC) -g -O1 $(SANITIZE) -fno-sanitize-recover=undefined \
-    $(call query,EXTRA_CPPFLAGS) -I. -I$(call query,INCLUDEDIR) \
-    -I$(call query,APR_INCLUDEDIR) -I$(call query,APU_INCLUDEDIR) \
-    $(LIBS_CFLAGS) $(WARN)
+    $(LINT_FLAGS)
+FUZZ_LIBS = $(LIBS_LIBS) $(shell $(call query,APR_CONFIG) --link-ld --libs)
+FUZZ_PARTS = $(wildcard fuzz/*.h) fuzz/run.c fuzz/httpd.c $(SOURCES) $(HEADERS)
 
-build/fuzz/%: fuzz/%.c fuzz/fuzz.h fuzz/run.c fuzz/httpd.c $(SOURCES) $(HEADERS)
+build/fuzz/%: fuzz/%.c $(FUZZ_PARTS)
 	mkdir -p build/fuzz
-	$(FUZZ_CC) -o $@ $< fuzz/run.c $(if $(findstring netlink,$@)$(findstring \
-	    elf,$@),,fuzz/httpd.c) $(FUZZ_LIBS)
+	$(FUZZ_CC) -o $@ $< fuzz/run.c fuzz/httpd.c $(FUZZ_LIBS)
 
-build/libfuzzer/%: fuzz/%.c fuzz/fuzz.h fuzz/httpd.c $(SOURCES) $(HEADERS)
+build/libfuzzer/%: fuzz/%.c $(FUZZ_PARTS)
 	mkdir -p build/libfuzzer
-	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $< $(if $(findstring \
-	    netlink,$@)$(findstring elf,$@),,fuzz/httpd.c) $(FUZZ_LIBS)
+	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $< fuzz/httpd.c $(FUZZ_LIBS)
 
 fuzz: CC = clang
 fuzz: $(FUZZ:%=build/libfuzzer/%)

@@ -560,6 +560,9 @@ apr_status_t mptcp_import_redirect(const void *inside, const char *symbol,
 
 typedef struct mptcp_pm mptcp_pm;
 
+/** @return The errno of a netlink error message; EBADMSG if it has none */
+int mptcp_netlink_errno(int error);
+
 /**
  * Get through to the path manager of this network namespace.
  * @param p Its cleanup closes the socket, if mptcp_pm_close() has not

@@ -89,13 +89,17 @@ typedef struct {
     void *into;                         /* read's argument */
 } exchange;
 
+int mptcp_netlink_errno(int error)
+{
+    return error < 0 && error >= -ERRNO_MAX ? -error : EBADMSG;
+}
+
 static int on_error(struct sockaddr_nl *from, struct nlmsgerr *err, void *arg)
 {
     exchange *ex = arg;
 
     (void)from;
-    ex->error = err->error < 0 && err->error >= -ERRNO_MAX ? -err->error
-                                                           : EBADMSG;
+    ex->error = mptcp_netlink_errno(err->error);
     ex->done = 1;
     return NL_STOP;
 }

@@ -56,6 +56,26 @@ spew('netlink/refused', "\3" . datagram(
 spew('netlink/silence', "\2");
 spew('netlink/empty', "\0" . "\0\0" x 3);
 
+# sock_diag: a connection of either family, then TCP sockets, which may be
+# subflows: struct inet_diag_msg, INET_DIAG_INFO (2), INET_DIAG_ULP_INFO (19)
+mkdir 'diag';
+my $info = "\2" . "\0" x 7 . pack('L<L<', 0, 0xabcdef) . "\0" x 80;
+my $ulp = attr(0x8000 | 19, attr(1, "mptcp\0") . attr(0x8003,
+    attr(2, pack 'L<', 0xabcdef) . attr(8, pack 'L<', 1 << 2 | 1 << 4)));
+my $done = datagram($end);
+spew('diag/connections', join '', datagram(diag(2, attr(2, $info))), $done,
+    datagram(diag(10, attr(2, $info))), $done,
+    datagram(diag(2, attr(2, "\1" x 200) . $ulp), diag(2, '')), $done,
+    datagram(diag(10, attr(2, "\1" x 20) . $ulp)), $done);
+spew('diag/short-token', join '', $done, $done, datagram(diag(2, attr(0x8000 | 19,
+    attr(0x8003, attr(2, ''))))), $done, $done);
+spew('diag/no-state', join '', datagram(diag(2, attr(2, $info)) =~ s/^(.{17})./$1\0/sr), $done);
+spew('diag/silence', '');
+
+sub diag { my ($family, $attributes) = @_;
+    return message(20, 2, pack('CCCC', $family, 1, 0, 0)
+        . pack('nn', 80, 40000) . "\x0a\x5b\1\2" . "\0" x 12 . "\x0a\x5b\1\1" . "\0" x 12
+        . "\0" x 12 . "\0" x 20 . $attributes) }
 sub endpoint { my ($family, $rest) = @_;
     return message(42, 2, "\3\1\0\0" . attr(0x8001, attr(1, pack 'S<', $family)
         . attr(2, "\1") . $rest . attr(6, pack 'L<', 1) . attr(7, pack 'l<', 2))) }
