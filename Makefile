@@ -6,6 +6,7 @@
 #   make check-asan, check-valgrind   the same under these, on $(MPTCP_MPM)
 #   make lint       what compilers and checkers find without running it
 #   make fuzz       the parsers, on $(FUZZ_RUNS) inputs each
+#   make soak       load and reloads for $(SOAK_MINUTES) minutes
 #   make demo       two paths, measured and cut
 #   make dist       dist/mod_mptcp-$(VERSION).tar.gz, of what git tracks
 #   make distcheck  that, and builds, installs and tests what is in it
@@ -88,6 +89,12 @@ check-valgrind: all
 	MPTCP_HTTPD=$(CURDIR)/t/under/valgrind \
 	    t/TEST $(or $(TESTS),$(VALGRIND_TESTS))
 
+# t/soak.t for so long, on one MPM; 300 reloads take six minutes.
+SOAK_MINUTES ?= 3
+
+soak: all
+	SOAK_SECONDS=$$(($(SOAK_MINUTES) * 60)) perl -It/lib t/soak.t
+
 # What compilers and checkers find without running it.  Each configuration of
 # the checkers says what is left out, and why: .clang-tidy, cppcheck-suppress.
 C_FILES   = $(SOURCES) $(wildcard fuzz/*.c t/unit/*.c t/fault/*.c)
@@ -161,5 +168,5 @@ deb: dist
 clean:
 	rm -rf build .libs *.la *.lo *.o *.slo $(ASSETS) t/unit/connection
 
-.PHONY: all install check check-asan check-valgrind lint fuzz demo dist \
+.PHONY: all install check check-asan check-valgrind lint fuzz soak demo dist \
     distcheck deb clean
