@@ -3,6 +3,10 @@
 #   make            .libs/mod_mptcp.so
 #   make install    into httpd's module directory, below $(DESTDIR)
 #   make check      the test suite, on each of $(MPMS)
+#   make check-asan, check-valgrind   the same under these, on $(MPTCP_MPM)
+#   make lint       what compilers and checkers find without running it
+#   make fuzz       the parsers, on $(FUZZ_RUNS) inputs each
+#   make soak       load and reloads for $(SOAK_MINUTES) minutes
 #   make demo       two paths, measured and cut
 #   make dist       dist/mod_mptcp-$(VERSION).tar.gz, of what git tracks
 #   make distcheck  that, and builds, installs and tests what is in it
@@ -32,7 +36,9 @@ LIBS_WANTED = libnl-genl-3.0 jansson
 LIBS_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBS_WANTED))
 LIBS_LIBS   = $(shell $(PKG_CONFIG) --libs $(LIBS_WANTED))
 
-LIBEXECDIR = $(shell $(APXS) -q LIBEXECDIR)
+query = $(shell $(APXS) -q $(1))
+
+LIBEXECDIR = $(call query,LIBEXECDIR)
 
 # apxs takes each word for the compiler or linker behind a -Wc, or -Wl,.
 # httpd looks up the module record alone, so nothing else is exported.
@@ -63,11 +69,80 @@ TESTS ?=
 check: all
 	set -e; for mpm in $(MPMS); do MPTCP_MPM=$$mpm t/TEST $(TESTS); done
 
+# The suite with a module that has the sanitizers in it, built elsewhere; and
+# that of httpd under valgrind, which is slow, so by default on those files
+# that reach most of it.  One MPM unless told.
+SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer
+VALGRIND_TESTS ?= t/directives.t t/restarts.t t/listen.t t/proxy_workers.t
+
+build/%/Makefile: Makefile
+	mkdir -p build/$*
+	for file in $(SOURCES) $(HEADERS) page Makefile; do \
+	    ln -sfn ../../$$file build/$*/$$file || exit; done
+
+check-asan: build/asan/Makefile
+	$(MAKE) -C build/asan CC="gcc $(SANITIZE)" all
+	MPTCP_SO=$(CURDIR)/build/asan/$(MODULE) \
+	    MPTCP_HTTPD=$(CURDIR)/t/under/asan t/TEST $(TESTS)
+
+check-valgrind: all
+	MPTCP_HTTPD=$(CURDIR)/t/under/valgrind \
+	    t/TEST $(or $(TESTS),$(VALGRIND_TESTS))
+
+# t/soak.t for so long, on one MPM; 300 reloads take six minutes.
+SOAK_MINUTES ?= 3
+
+soak: all
+	SOAK_SECONDS=$$(($(SOAK_MINUTES) * 60)) perl -It/lib t/soak.t
+
+# What compilers and checkers find without running it.  Each configuration of
+# the checkers says what is left out, and why: .clang-tidy, cppcheck-suppress.
+C_FILES   = $(SOURCES) $(wildcard fuzz/*.c t/unit/*.c t/fault/*.c)
+LINT_FLAGS = $(call query,CFLAGS) $(call query,EXTRA_CPPFLAGS) -I. \
+    -I$(call query,INCLUDEDIR) -I$(call query,APR_INCLUDEDIR) \
+    -I$(call query,APU_INCLUDEDIR) $(LIBS_CFLAGS) $(WARN)
+
+lint: $(ASSETS)
+	for cc in gcc clang; do for std in gnu99 gnu17; do \
+	    for file in $(C_FILES); do \
+	        $$cc -std=$$std $(LINT_FLAGS) -Werror -fsyntax-only $$file || \
+	            exit; done; done; done
+	for file in $(SOURCES); do gcc -fanalyzer $(LINT_FLAGS) -Werror \
+	    -c -o /dev/null $$file || exit; done
+	cppcheck --quiet --std=c99 --error-exitcode=1 --inline-suppr \
+	    --enable=warning,performance,portability \
+	    '-DElfW(type)=Elf64_##type' $(C_FILES)
+	clang-tidy --quiet $(SOURCES) -- -std=gnu99 $(LINT_FLAGS)
+
+# Harnesses of fuzz/ by libFuzzer, so many inputs each; t/fuzz.t runs the same
+# for a second, by fuzz/run.c.
+FUZZ      = elf netlink diag endpoint listen
+FUZZ_RUNS ?= 1000000
+FUZZ_CC   = $(CC) -g -O1 $(SANITIZE) -fno-sanitize-recover=undefined \
+    $(LINT_FLAGS)
+FUZZ_LIBS = $(LIBS_LIBS) $(shell $(call query,APR_CONFIG) --link-ld --libs)
+FUZZ_PARTS = $(wildcard fuzz/*.h) fuzz/run.c fuzz/httpd.c $(SOURCES) $(HEADERS)
+
+build/fuzz/%: fuzz/%.c $(FUZZ_PARTS)
+	mkdir -p build/fuzz
+	$(FUZZ_CC) -o $@ $< fuzz/run.c fuzz/httpd.c $(FUZZ_LIBS)
+
+build/libfuzzer/%: fuzz/%.c $(FUZZ_PARTS)
+	mkdir -p build/libfuzzer
+	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $< fuzz/httpd.c $(FUZZ_LIBS)
+
+fuzz: CC = clang
+fuzz: $(FUZZ:%=build/libfuzzer/%)
+	for name in $(FUZZ); do \
+	    mkdir -p build/corpus/$$name; \
+	    build/libfuzzer/$$name -runs=$(FUZZ_RUNS) -max_len=4096 \
+	        -timeout=10 -print_final_stats=1 -verbosity=1 \
+	        build/corpus/$$name fuzz/corpus/$$name || exit; done
+
 demo: all
 	perl -It/lib tools/demo.pl
 # Programs that call parts of the module with what a kernel might say; t/*.t
 # runs them.  httpd's few functions in there are replaced in t/unit/httpd.c.
-query = $(shell $(APXS) -q $(1))
 t/unit/%: t/unit/%.c t/unit/httpd.c %.c $(HEADERS) Makefile
 	$(CC) $(call query,CFLAGS) $(call query,EXTRA_CPPFLAGS) \
 	    -I$(call query,INCLUDEDIR) -I$(call query,APR_INCLUDEDIR) \
@@ -91,6 +166,7 @@ deb: dist
 	packaging/make-deb $(TARBALL) dist
 
 clean:
-	rm -rf .libs *.la *.lo *.o *.slo $(ASSETS) t/unit/connection
+	rm -rf build .libs *.la *.lo *.o *.slo $(ASSETS) t/unit/connection
 
-.PHONY: all install check demo dist distcheck deb clean
+.PHONY: all install check check-asan check-valgrind lint fuzz soak demo dist \
+    distcheck deb clean

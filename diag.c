@@ -48,6 +48,16 @@ enum {
     SUBFLOW_MAX = SUBFLOW_FLAGS
 };
 
+/* The least that an attribute must have; one with less is an error. */
+static struct nla_policy ulp_policy[ULP_INFO_MPTCP + 1] = {
+    [ULP_INFO_MPTCP] = { .type = NLA_NESTED },
+};
+
+static struct nla_policy subflow_policy[SUBFLOW_MAX + 1] = {
+    [SUBFLOW_TOKEN_LOC] = { .type = NLA_U32 },
+    [SUBFLOW_FLAGS] = { .type = NLA_U32 },
+};
+
 /* struct tcp_info, all of which no header has that goes with libnl's. */
 typedef struct {
     unsigned char unused_1[2];
@@ -266,9 +276,11 @@ static int parse_subflow(struct nlattr **attr, apr_uint32_t *token,
     struct nlattr *ulp[ULP_INFO_MPTCP + 1], *mptcp[SUBFLOW_MAX + 1];
 
     if (!attr[ATTR_ULP_INFO]
-        || nla_parse_nested(ulp, ULP_INFO_MPTCP, attr[ATTR_ULP_INFO], NULL)
+        || nla_parse_nested(ulp, ULP_INFO_MPTCP, attr[ATTR_ULP_INFO],
+                            ulp_policy)
         || !ulp[ULP_INFO_MPTCP]
-        || nla_parse_nested(mptcp, SUBFLOW_MAX, ulp[ULP_INFO_MPTCP], NULL)
+        || nla_parse_nested(mptcp, SUBFLOW_MAX, ulp[ULP_INFO_MPTCP],
+                            subflow_policy)
         || !mptcp[SUBFLOW_TOKEN_LOC]) {
         return 0;
     }
@@ -375,7 +387,8 @@ static int on_socket(struct nl_msg *msg, void *arg)
     }
     if (nlmsg_parse(header, sizeof(*diag), attr, ATTR_MAX, NULL) < 0
         || (diag->idiag_family != AF_INET && diag->idiag_family != AF_INET6)
-        || diag->idiag_state >= sizeof(state_names) / sizeof(state_names[0])) {
+        || diag->idiag_state >= sizeof(state_names) / sizeof(state_names[0])
+        || !state_names[diag->idiag_state]) {
         return NL_OK;
     }
     set_end(&local, diag->idiag_family, diag->id.idiag_src,
@@ -405,7 +418,7 @@ static int on_error(struct sockaddr_nl *from, struct nlmsgerr *err, void *arg)
     reader *r = arg;
 
     (void)from;
-    r->error = -err->error;
+    r->error = mptcp_netlink_errno(err->error);
     r->done = 1;
     return NL_STOP;
 }
@@ -540,7 +553,7 @@ static void dump(reader *r, struct nl_sock *sock, int family, int protocol,
             r->error = EIO;
         }
         while (!r->done && !r->error) {
-            if (nl_recvmsgs(sock, cb) < 0 && !r->done) {
+            if (nl_recvmsgs_report(sock, cb) <= 0 && !r->done) {
                 r->error = EIO;         /* SO_RCVTIMEO, for one */
             }
         }

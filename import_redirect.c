@@ -21,6 +21,7 @@
 
 #include "mod_mptcp.h"
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <link.h>
@@ -84,9 +85,12 @@ typedef struct {
 
 #ifdef RELOC_JUMP_SLOT
 
-/* Are SIZE bytes from START within one segment of the object? */
+/*
+ * Are SIZE bytes from START within one segment of the object that may be read
+ * (PF_R), or written to but for RELRO (PF_W)?
+ */
 static int is_mapped(const struct dl_phdr_info *object, uintptr_t start,
-                     size_t size)
+                     size_t size, ElfW(Word) access)
 {
     int i;
 
@@ -94,7 +98,7 @@ static int is_mapped(const struct dl_phdr_info *object, uintptr_t start,
         const ElfW(Phdr) *ph = &object->dlpi_phdr[i];
         uintptr_t low = object->dlpi_addr + ph->p_vaddr;
 
-        if (ph->p_type == PT_LOAD && start >= low
+        if (ph->p_type == PT_LOAD && (ph->p_flags & access) && start >= low
             && start - low <= ph->p_memsz
             && size <= ph->p_memsz - (start - low)) {
             return 1;
@@ -103,20 +107,28 @@ static int is_mapped(const struct dl_phdr_info *object, uintptr_t start,
     return 0;
 }
 
+/* The same for a table of what is aligned as addresses are. */
+static int is_table(const struct dl_phdr_info *object, uintptr_t start,
+                    size_t size)
+{
+    return start % sizeof(void *) == 0
+           && is_mapped(object, start, size, PF_R);
+}
+
 /*
  * The address a dynamic entry points at.  glibc relocates most of these
  * entries in place, other linkers (and glibc where the section is read-only)
  * leave them relative to the load address.
  */
-static const char *entry_address(const struct dl_phdr_info *object,
-                                 const ElfW(Dyn) *entry)
+static uintptr_t entry_address(const struct dl_phdr_info *object,
+                               const ElfW(Dyn) *entry)
 {
     uintptr_t address = entry->d_un.d_ptr;
 
-    if (!is_mapped(object, address, 1)) {
+    if (!is_mapped(object, address, 1, PF_R)) {
         address += object->dlpi_addr;
     }
-    return is_mapped(object, address, 1) ? (const char *)address : NULL;
+    return is_mapped(object, address, 1, PF_R) ? address : 0;
 }
 
 /* Is this slot on a page that is made read-only after relocation? */
@@ -141,10 +153,11 @@ static int is_relro(const struct dl_phdr_info *object, uintptr_t slot)
 /*
  * Note the slots in one relocation table (of Rela or Rel records, ENTRY bytes
  * each: both begin with offset and info) that import the symbol.  Whatever
- * points out of the object is passed over.
+ * points out of the object, or at what is not for writing (relocations of the
+ * text), is passed over.
  */
 static void note_slots(import_search *search, table relocs, size_t entry,
-                       const ElfW(Sym) *symbols, table strings)
+                       uintptr_t symbols, table strings)
 {
     const struct dl_phdr_info *object = search->object;
     size_t length = strlen(search->symbol) + 1;
@@ -160,16 +173,17 @@ static void note_slots(import_search *search, table relocs, size_t entry,
             && RELOC_TYPE(rel->r_info) != RELOC_GLOB_DAT) {
             continue;
         }
-        symbol = symbols + RELOC_SYMBOL(rel->r_info);
-        if (!is_mapped(object, (uintptr_t)symbol, sizeof(*symbol))
+        symbol = (const void *)(symbols + RELOC_SYMBOL(rel->r_info)
+                                          * sizeof(*symbol));
+        if (!is_table(object, (uintptr_t)symbol, sizeof(*symbol))
             || symbol->st_name >= strings.size
             || strings.size - symbol->st_name < length
             || memcmp(strings.start + symbol->st_name, search->symbol,
                       length) != 0) {
             continue;
         }
-        if (slot % sizeof(void *) || !is_mapped(object, slot,
-                                                sizeof(void *))) {
+        if (slot % sizeof(void *)
+            || !is_mapped(object, slot, sizeof(void *), PF_W)) {
             continue;
         }
         found = apr_array_push(search->slots);
@@ -179,14 +193,14 @@ static void note_slots(import_search *search, table relocs, size_t entry,
     }
 }
 
-/* The table of relocations, cut to what is really mapped. */
-static table checked_table(const struct dl_phdr_info *object,
-                           const char *start, size_t size)
+/* The table of relocations, or none if it is not all there. */
+static table relocations(const struct dl_phdr_info *object, uintptr_t start,
+                         size_t size)
 {
     table t = { NULL, 0 };
 
-    if (start && is_mapped(object, (uintptr_t)start, size)) {
-        t.start = start;
+    if (start && is_table(object, start, size)) {
+        t.start = (const char *)start;
         t.size = size;
     }
     return t;
@@ -197,20 +211,19 @@ static void search_object(import_search *search)
 {
     const struct dl_phdr_info *object = search->object;
     const ElfW(Dyn) *entry = NULL;
-    const ElfW(Sym) *symbols = NULL;
-    const char *jmprel = NULL, *rela = NULL, *rel = NULL, *strtab = NULL;
+    uintptr_t jmprel = 0, rela = 0, rel = 0, strtab = 0, symbols = 0;
     size_t jmprel_size = 0, rela_size = 0, rel_size = 0, strtab_size = 0;
     size_t entries = 0;
     int plt_is_rela = 0;
-    table strings;
+    table strings = { NULL, 0 };
     int i;
 
     for (i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *ph = &object->dlpi_phdr[i];
 
         if (ph->p_type == PT_DYNAMIC
-            && is_mapped(object, object->dlpi_addr + ph->p_vaddr,
-                         ph->p_memsz)) {
+            && is_table(object, object->dlpi_addr + ph->p_vaddr,
+                        ph->p_memsz)) {
             entry = (const void *)(object->dlpi_addr + ph->p_vaddr);
             entries = ph->p_memsz / sizeof(*entry);
         }
@@ -239,7 +252,7 @@ static void search_object(import_search *search)
             rel_size = entry->d_un.d_val;
             break;
         case DT_SYMTAB:
-            symbols = (const void *)entry_address(object, entry);
+            symbols = entry_address(object, entry);
             break;
         case DT_STRTAB:
             strtab = entry_address(object, entry);
@@ -252,7 +265,10 @@ static void search_object(import_search *search)
         }
     }
 
-    strings = checked_table(object, strtab, strtab_size);
+    if (strtab && is_mapped(object, strtab, strtab_size, PF_R)) {
+        strings.start = (const char *)strtab;
+        strings.size = strtab_size;
+    }
     if (!symbols || !strings.start) {
         if (search->inside) {
             search->status = APR_EINVAL;
@@ -260,12 +276,12 @@ static void search_object(import_search *search)
         }
         return;
     }
-    note_slots(search, checked_table(object, jmprel, jmprel_size),
+    note_slots(search, relocations(object, jmprel, jmprel_size),
                plt_is_rela ? sizeof(ElfW(Rela)) : sizeof(ElfW(Rel)),
                symbols, strings);
-    note_slots(search, checked_table(object, rela, rela_size),
+    note_slots(search, relocations(object, rela, rela_size),
                sizeof(ElfW(Rela)), symbols, strings);
-    note_slots(search, checked_table(object, rel, rel_size),
+    note_slots(search, relocations(object, rel, rel_size),
                sizeof(ElfW(Rel)), symbols, strings);
 
     if (search->slots->nelts) {
@@ -283,8 +299,8 @@ static int search_if_meant(struct dl_phdr_info *object, size_t size,
     import_search *search = baton;
 
     (void)size;
-    if (search->inside ? !is_mapped(object, search->inside, 1)
-                       : is_mapped(object, search->outside, 1)) {
+    if (search->inside ? !is_mapped(object, search->inside, 1, PF_R)
+                       : is_mapped(object, search->outside, 1, PF_R)) {
         return 0;
     }
     search->object = object;
@@ -330,6 +346,19 @@ static apr_status_t store(const import_slot *slot, void *value)
     return APR_SUCCESS;
 }
 
+/*
+ * Keep the object of REPLACEMENT in memory for good: somebody goes on calling
+ * it, when this module has been unloaded.
+ */
+static void keep_loaded(void *replacement)
+{
+    Dl_info own;
+
+    if (dladdr(replacement, &own)) {
+        dlopen(own.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+    }
+}
+
 /* Pool cleanup: every slot as it was found. */
 static apr_status_t put_back(void *data)
 {
@@ -343,6 +372,7 @@ static apr_status_t put_back(void *data)
 
         if (status != APR_SUCCESS) {
             rv = status;
+            keep_loaded(*slot->slot);
         }
     }
     return rv;

@@ -104,14 +104,10 @@ static apr_status_t try_bind(const ap_listen_rec *lr, int protocol,
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    /* the options of core's make_sock() that have a say in a conflict */
-    apr_socket_opt_set(sd, APR_SO_REUSEADDR, 1);
-    if (lr->bind_addr->family == APR_INET6) {
-        apr_socket_opt_set(sd, APR_IPV6_V6ONLY,
-                           mptcp_socket_option(lr->sd, IPPROTO_IPV6,
-                                                 IPV6_V6ONLY) > 0);
+    rv = mptcp_listener_set_options(lr, sd);
+    if (rv == APR_SUCCESS) {
+        rv = set_reuseport(sd);
     }
-    rv = set_reuseport(sd);
     if (rv == APR_SUCCESS) {
         rv = apr_socket_bind(sd, lr->bind_addr);
     }

@@ -117,9 +117,10 @@ static void rewrite_listen(ap_directive_t *line, apr_pool_t *p)
         const char *start = args;
         const char *word = ap_getword_conf(p, &args);
 
-        if (!options && *kept
-            && ap_cstr_casecmpn(word, "options=", 8) == 0) {
-            options = word + 8;
+        if (*kept && ap_cstr_casecmpn(word, "options=", 8) == 0) {
+            /* all of them are judged, as one list */
+            options = options ? apr_pstrcat(p, options, ",", word + 8, NULL)
+                              : word + 8;
         }
         else {
             kept = apr_pstrcat(p, kept, *kept ? " " : "",

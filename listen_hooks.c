@@ -44,6 +44,22 @@ apr_status_t mptcp_listener_new_socket(const ap_listen_rec *lr, int protocol,
                              p);
 }
 
+apr_status_t mptcp_listener_set_options(const ap_listen_rec *lr,
+                                        apr_socket_t *sd)
+{
+    apr_status_t rv = apr_socket_opt_set(sd, APR_SO_REUSEADDR, 1);
+
+    if (rv == APR_SUCCESS) {
+        rv = apr_socket_opt_set(sd, APR_SO_KEEPALIVE, 1);
+    }
+    if (rv == APR_SUCCESS && lr->bind_addr->family == APR_INET6) {
+        rv = apr_socket_opt_set(sd, APR_IPV6_V6ONLY,
+                                mptcp_socket_option(lr->sd, IPPROTO_IPV6,
+                                                    IPV6_V6ONLY) > 0);
+    }
+    return rv;
+}
+
 int mptcp_listener_is_mptcp(const ap_listen_rec *lr)
 {
     return mptcp_socket_option(lr->sd, SOL_SOCKET, SO_PROTOCOL)
@@ -97,6 +113,30 @@ static int is_real_pass(void)
 
 /* ---- a kernel that gives no MPTCP socket -------------------------------- */
 
+/*
+ * Can this socket become a listener?  Some refuse later than at its birth:
+ * security policies, since the kernel makes the first subflow only when it is
+ * bound (Linux 6.5), and old kernels, where MPTCP lacks an option that core
+ * asks for.  Tried on any port of the address.  Whether the address is here
+ * is another matter, which core has words for.
+ */
+static apr_status_t try_listener(const ap_listen_rec *lr, apr_socket_t *sd,
+                                 apr_pool_t *p)
+{
+    apr_sockaddr_t *address = apr_pmemdup(p, lr->bind_addr,
+                                          sizeof(*lr->bind_addr));
+    apr_status_t rv = mptcp_listener_set_options(lr, sd);
+
+    address->sa.sin.sin_port = 0;       /* where sin6_port is, too */
+    if (rv == APR_SUCCESS) {
+        rv = apr_socket_bind(sd, address);
+    }
+    if (rv == EADDRINUSE || rv == EADDRNOTAVAIL) {
+        return APR_SUCCESS;
+    }
+    return rv == APR_SUCCESS ? apr_socket_listen(sd, 1) : rv;
+}
+
 static void warn_of_fallback(const mptcp_server_conf *conf, server_rec *s)
 {
     ap_log_error(APLOG_MARK, APLOG_WARNING, conf->listen_status, s,
@@ -122,7 +162,7 @@ static int refused(mptcp_server_conf *conf, const ap_listen_rec *lr,
 /*
  * check_config, which httpd -t runs as well as every start and restart, ahead
  * of open_logs: if a listener lacks an MPTCP socket that it is to have, ask the
- * kernel for one.  It is not bound.
+ * kernel for one.
  */
 static int check_kernel(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                         server_rec *s)
@@ -147,7 +187,10 @@ static int check_kernel(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     }
     rv = mptcp_listener_new_socket(lr, IPPROTO_MPTCP, ptemp, &sd);
     if (rv == APR_SUCCESS) {
+        rv = try_listener(lr, sd, ptemp);
         apr_socket_close(sd);
+    }
+    if (rv == APR_SUCCESS) {
         return OK;
     }
     if (refused(conf, lr, rv, s) != OK) {
@@ -273,6 +316,9 @@ static apr_status_t duplicate_socket_create(apr_socket_t **sd, int family,
                                                   : ap_listeners;
     apr_status_t rv;
 
+    if (!duplicates_pool) {             /* the slot was not to be put back */
+        return apr_socket_create(sd, family, type, protocol, p);
+    }
     next_original = original->next;
     if (mptcp_listener_is_mptcp(original)) {
         protocol = IPPROTO_MPTCP;

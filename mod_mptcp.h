@@ -231,6 +231,13 @@ void mptcp_listen_register_hooks(void);
  */
 int mptcp_socket_option(apr_socket_t *sd, int level, int option);
 
+/**
+ * Set the options of a listener's socket without which core does not go on.
+ * @return What core's make_sock() would end the server for
+ */
+apr_status_t mptcp_listener_set_options(const ap_listen_rec *lr,
+                                        apr_socket_t *sd);
+
 /** Is a listener's socket MPTCP, as the kernel says? */
 int mptcp_listener_is_mptcp(const ap_listen_rec *lr);
 
@@ -552,6 +559,9 @@ apr_status_t mptcp_import_redirect(const void *inside, const char *symbol,
 /* ---- netlink.c: messages to the kernel's path manager ------------------ */
 
 typedef struct mptcp_pm mptcp_pm;
+
+/** @return The errno of a netlink error message; EBADMSG if it has none */
+int mptcp_netlink_errno(int error);
 
 /**
  * Get through to the path manager of this network namespace.

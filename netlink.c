@@ -50,6 +50,29 @@ enum {
     PM_ADDR_MAX = PM_ADDR_IF_IDX
 };
 
+/* The least that an attribute must have; one with less is an error. */
+static struct nla_policy pm_policy[PM_ATTR_MAX + 1] = {
+    [PM_ATTR_ADDR] = { .type = NLA_NESTED },
+    [PM_ATTR_RCV_ADD_ADDRS] = { .type = NLA_U32 },
+    [PM_ATTR_SUBFLOWS] = { .type = NLA_U32 },
+};
+
+static struct nla_policy addr_policy[PM_ADDR_MAX + 1] = {
+    [PM_ADDR_FAMILY] = { .type = NLA_U16 },
+    [PM_ADDR_ID] = { .type = NLA_U8 },
+    [PM_ADDR_ADDR4] = { .minlen = sizeof(struct in_addr) },
+    [PM_ADDR_ADDR6] = { .minlen = sizeof(struct in6_addr) },
+    [PM_ADDR_PORT] = { .type = NLA_U16 },
+    [PM_ADDR_FLAGS] = { .type = NLA_U32 },
+    [PM_ADDR_IF_IDX] = { .type = NLA_U32 },
+};
+
+/* How long the kernel may take to answer, in seconds: it never takes any. */
+#define PATIENCE 2
+
+/* The highest errno of the kernel's (linux/err.h: MAX_ERRNO). */
+#define ERRNO_MAX 4095
+
 #define PM_FAMILY "mptcp_pm"
 #define PM_VERSION 1
 
@@ -66,12 +89,17 @@ typedef struct {
     void *into;                         /* read's argument */
 } exchange;
 
+int mptcp_netlink_errno(int error)
+{
+    return error < 0 && error >= -ERRNO_MAX ? -error : EBADMSG;
+}
+
 static int on_error(struct sockaddr_nl *from, struct nlmsgerr *err, void *arg)
 {
     exchange *ex = arg;
 
     (void)from;
-    ex->error = -err->error;
+    ex->error = mptcp_netlink_errno(err->error);
     ex->done = 1;
     return NL_STOP;
 }
@@ -116,7 +144,8 @@ static apr_status_t run(mptcp_pm *pm, struct nl_msg *msg,
         ex.done = 1;
     }
     while (!ex.done) {
-        if (nl_recvmsgs(pm->sock, cb) < 0 && !ex.done) {
+        /* none at all, for one, after PATIENCE */
+        if (nl_recvmsgs_report(pm->sock, cb) <= 0 && !ex.done) {
             ex.error = EIO;
             ex.done = 1;
         }
@@ -149,6 +178,7 @@ static apr_status_t close_pm(void *data)
 
 apr_status_t mptcp_pm_open(apr_pool_t *p, mptcp_pm **result)
 {
+    const struct timeval patience = { PATIENCE, 0 };
     mptcp_pm *pm = apr_pcalloc(p, sizeof(*pm));
 
     *result = NULL;
@@ -157,7 +187,9 @@ apr_status_t mptcp_pm_open(apr_pool_t *p, mptcp_pm **result)
         return ENOMEM;
     }
     errno = 0;
-    if (genl_connect(pm->sock) < 0) {
+    if (genl_connect(pm->sock) < 0
+        || setsockopt(nl_socket_get_fd(pm->sock), SOL_SOCKET, SO_RCVTIMEO,
+                      &patience, sizeof(patience)) != 0) {
         apr_status_t rv = errno ? errno : EIO;
 
         nl_socket_free(pm->sock);
@@ -185,7 +217,8 @@ static int read_limits(struct nl_msg *msg, void *into)
     struct nlattr *attr[PM_ATTR_MAX + 1];
     mptcp_limits *limits = into;
 
-    if (genlmsg_parse(nlmsg_hdr(msg), 0, attr, PM_ATTR_MAX, NULL) == 0
+    if (genlmsg_parse(nlmsg_hdr(msg), 0, attr, PM_ATTR_MAX,
+                      pm_policy) == 0
         && attr[PM_ATTR_SUBFLOWS] && attr[PM_ATTR_RCV_ADD_ADDRS]) {
         limits->value[MPTCP_LIMIT_SUBFLOWS]
             = (int)nla_get_u32(attr[PM_ATTR_SUBFLOWS]);
@@ -198,8 +231,17 @@ static int read_limits(struct nl_msg *msg, void *into)
 apr_status_t mptcp_pm_get_limits(mptcp_pm *pm, mptcp_limits *limits)
 {
     struct nl_msg *msg = request(pm, 0, PM_CMD_GET_LIMITS);
+    apr_status_t rv;
 
-    return msg ? run(pm, msg, read_limits, limits) : ENOMEM;
+    limits->value[MPTCP_LIMIT_SUBFLOWS] = MPTCP_LIMIT_UNSET;
+    limits->value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] = MPTCP_LIMIT_UNSET;
+    rv = msg ? run(pm, msg, read_limits, limits) : ENOMEM;
+    /* it has acknowledged the request, and not answered it */
+    if (rv == APR_SUCCESS
+        && limits->value[MPTCP_LIMIT_SUBFLOWS] == MPTCP_LIMIT_UNSET) {
+        rv = EBADMSG;
+    }
+    return rv;
 }
 
 apr_status_t mptcp_pm_set_limits(mptcp_pm *pm, const mptcp_limits *limits)
@@ -227,9 +269,11 @@ static int read_endpoint(struct nl_msg *msg, void *into)
     apr_array_header_t *endpoints = into;
     mptcp_endpoint *ep;
 
-    if (genlmsg_parse(nlmsg_hdr(msg), 0, attr, PM_ATTR_MAX, NULL) != 0
+    if (genlmsg_parse(nlmsg_hdr(msg), 0, attr, PM_ATTR_MAX,
+                      pm_policy) != 0
         || !attr[PM_ATTR_ADDR]
-        || nla_parse_nested(addr, PM_ADDR_MAX, attr[PM_ATTR_ADDR], NULL) != 0
+        || nla_parse_nested(addr, PM_ADDR_MAX, attr[PM_ATTR_ADDR],
+                            addr_policy) != 0
         || !addr[PM_ADDR_FAMILY] || !addr[PM_ADDR_ID]) {
         return NL_OK;
     }

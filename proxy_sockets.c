@@ -248,50 +248,82 @@ static const char *linked_with(const module *proxy, apr_pool_t *p)
     return names;
 }
 
-/* One redirect; says what its failure means. */
-static int redirect(const void *inside, const char *symbol, void *replacement,
-                    apr_pool_t *pconf, server_rec *s)
+/* Say that a worker which asks for MPTCP does not get it; OK unless that is
+ * forbidden. */
+static int no_effect(apr_status_t rv, const char *symbol, const char *reason,
+                     server_rec *s)
 {
-    const char *reason;
-    apr_status_t rv = mptcp_import_redirect(inside, symbol, replacement,
-                                            pconf, &reason);
-
-    if (rv != APR_SUCCESS) {
+    if (mptcp_main_conf()->fallback) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
                      "multipathtcp and MPTCPProxyDefault have no effect, "
                      "backends are reached by plain TCP: cannot redirect %s: "
                      "%s", symbol, reason);
-        return 0;
+        return OK;
     }
-    return 1;
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, rv, s,
+                 "backends would be reached by plain TCP, and MPTCPFallback "
+                 "Off forbids that: cannot redirect %s: %s", symbol, reason);
+    return HTTP_INTERNAL_SERVER_ERROR;
 }
 
-/* One of mod_proxy's functions, to be called by its replacement. */
-static void *original(const char *symbol, server_rec *s)
+/*
+ * Redirect the modules that call one of mod_proxy's own functions, which our
+ * replacement calls; it is stored in *FUNCTION.  That none of them is loaded
+ * is fine.
+ */
+static apr_status_t redirect_callers(const char *symbol, void *replacement,
+                                     void **function, apr_pool_t *pconf,
+                                     const char **reason)
 {
-    void *function = mptcp_proxy_function(symbol);
+    apr_status_t rv;
 
-    if (!function) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
-                     "multipathtcp and MPTCPProxyDefault have no effect, "
-                     "backends are reached by plain TCP: mod_proxy exports no "
-                     "%s", symbol);
+    *function = mptcp_proxy_function(symbol);
+    if (!*function) {
+        *reason = "mod_proxy exports no such function";
+        return APR_EINVAL;
     }
-    return function;
+    rv = mptcp_import_redirect(NULL, symbol, replacement, pconf, reason);
+    return APR_STATUS_IS_ENOENT(rv) ? APR_SUCCESS : rv;
 }
 
 /* For the sockets of tunnels, or for the variable that tells of them. */
-static void redirect_tunnels(apr_pool_t *pconf, server_rec *s)
+static int redirect_tunnels(int wanted, apr_pool_t *pconf, server_rec *s)
 {
     static const char symbol[] = "ap_proxy_connect_to_backend";
+    const char *reason;
+    void *function;
+    apr_status_t rv = redirect_callers(symbol, (void *)connect_to_backend,
+                                       &function, pconf, &reason);
 
-    if (ap_find_linked_module("mod_proxy_connect.c")) {
-        proxy_connect_to_backend = (connect_to_backend_fn *)original(symbol,
-                                                                     s);
-        if (proxy_connect_to_backend) {
-            redirect(NULL, symbol, (void *)connect_to_backend, pconf, s);
-        }
+    proxy_connect_to_backend = (connect_to_backend_fn *)function;
+    if (rv == APR_SUCCESS || !ap_find_linked_module("mod_proxy_connect.c")) {
+        return OK;
     }
+    if (wanted) {
+        return no_effect(rv, symbol, reason, s);
+    }
+    ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                 "%s is not known of CONNECT: cannot redirect %s: %s",
+                 MPTCP_BACKEND_VARIABLE, symbol, reason);
+    return OK;
+}
+
+/* For the sockets of workers. */
+static int redirect_workers(const module *proxy, apr_pool_t *pconf,
+                            server_rec *s)
+{
+    const char *symbol = "ap_proxy_connect_backend", *reason;
+    void *function;
+    apr_status_t rv = redirect_callers(symbol, (void *)connect_backend,
+                                       &function, pconf, &reason);
+
+    proxy_connect_backend = (connect_backend_fn *)function;
+    if (rv == APR_SUCCESS) {
+        symbol = "apr_socket_create";
+        rv = mptcp_import_redirect(proxy, symbol, (void *)create_socket,
+                                   pconf, &reason);
+    }
+    return rv == APR_SUCCESS ? OK : no_effect(rv, symbol, reason, s);
 }
 
 /*
@@ -301,25 +333,21 @@ static void redirect_tunnels(apr_pool_t *pconf, server_rec *s)
 static int redirect_proxy(apr_pool_t *pconf, apr_pool_t *plog,
                           apr_pool_t *ptemp, server_rec *s)
 {
-    static const char backend[] = "ap_proxy_connect_backend";
     module *proxy = ap_find_linked_module("mod_proxy.c");
+    int wanted = mptcp_proxy_wants_any(s);
     const char *names;
 
     (void)plog;
-    if (mptcp_proxy_wants_any(s) || mptcp_backend_is_observed()) {
-        redirect_tunnels(pconf, s);
+    if ((wanted || mptcp_backend_is_observed())
+        && redirect_tunnels(wanted, pconf, s) != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (!mptcp_proxy_wants_any(s)) {
+    if (!wanted) {
         return OK;
     }
     make_said(2 * apr_hash_count(mptcp_main_conf()->workers) + 256, pconf);
-
-    proxy_connect_backend = (connect_backend_fn *)original(backend, s);
-    if (!proxy_connect_backend
-        || !redirect(proxy, "apr_socket_create", (void *)create_socket, pconf,
-                     s)
-        || !redirect(NULL, backend, (void *)connect_backend, pconf, s)) {
-        return OK;
+    if (redirect_workers(proxy, pconf, s) != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
     }
     names = linked_with(proxy, ptemp);
     if (names) {

@@ -128,6 +128,8 @@ static const char *worker_param(apr_pool_t *p, server_rec *s,
         return NULL;
     }
     if (next_worker_param) {
+        /* whose type is a macro's, which cppcheck takes for int */
+        /* cppcheck-suppress CastIntegerToAddressAtReturn */
         return next_worker_param(p, s, worker, key, value, hc_template);
     }
     return "unknown Worker parameter";  /* as mod_proxy says it */

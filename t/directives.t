@@ -43,6 +43,8 @@ refused('Listen 8001 options=freebind',
     qr/Listen option 'freebind' in 'options=freebind' is not known: allowed in this httpd is multipathtcp/);
 refused('Listen 8001 http options=multipathtcp,v6only',
     qr/Listen option 'v6only' in 'options=multipathtcp,v6only'/);
+refused('Listen 8001 options=multipathtcp options=freebind',
+    qr/Listen option 'freebind' in 'options=multipathtcp,freebind' is not known/);
 refused('Listen 8001 options=', qr/Listen 'options=' names no option: allowed/);
 refused('Listen 8001 http more options=multipathtcp',
     qr/Listen takes one or two arguments: $allowed, then options=/);

@@ -135,6 +135,33 @@ sub stop {
     _end_group($pid) if $self->{pid};
     waitpid $pid, 0 if $self->{pid};
     delete $self->{pid};
+    $self->_note_findings;
+    return;
+}
+
+# The lines of a log that no server may write, whatever a test looks at: t/TEST
+# makes a failure of them.  A crash; a report of AddressSanitizer, of UBSan, or
+# of valgrind.
+sub findings {
+    my ($log) = @_;
+    return grep {
+        /exit signal (?:Segm|Abort|Bus|Ill|Float|Trap)
+        |\bERROR:\ \w+Sanitizer|:\ runtime\ error:|^==\d+==|^\s+\#\d+\ 0x/x
+    } split /\n/, $log;
+}
+
+# Notes them in a file, with the name of the test.
+sub _note_findings {
+    my ($self) = @_;
+    my $name = $ENV{MPTCP_FINDINGS} // return;
+    return if !$self->{root};            # gone already, at the script's end
+    my $log = substr $self->error_log, $self->{searched} // 0;
+    $self->{searched} += length $log;
+    my @findings = findings($log) or return;
+    my ($script) = $0 =~ m{([^/]+)$};
+    open my $file, '>>', $name or die "MPTCP::Httpd: $name: $!\n";
+    print {$file} map {"$script: $_\n"} @findings;
+    close $file or die "MPTCP::Httpd: $name: $!\n";
     return;
 }
 
@@ -171,6 +198,7 @@ sub alive {
     return 1 if waitpid($pid, POSIX::WNOHANG()) == 0;
     _end_group($pid);                    # children that it left behind
     delete $self->{pid};
+    $self->_note_findings;
     return 0;
 }
 
@@ -252,7 +280,8 @@ sub _apxs {
     };
 }
 
-sub _binary { return _apxs('SBINDIR') . '/' . _apxs('PROGNAME') }
+# MPTCP_HTTPD is one that stands before it: t/under/asan, for example.
+sub _binary { return $ENV{MPTCP_HTTPD} // _apxs('SBINDIR') . '/' . _apxs('PROGNAME') }
 
 # The version as httpd prints it: 'Apache/2.4.57 (Debian)'.
 sub version {

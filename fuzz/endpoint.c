@@ -1,0 +1,86 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The arguments of MPTCPEndpoint and MPTCPLimits.  What is accepted is, when
+ * it is written as the log writes it, accepted once more, as the same.
+ *
+ * An input is text: lines of arguments.  One that begins with = is for
+ * MPTCPLimits.
+ */
+
+#include "../path_manager.c"
+
+#include "fuzz.h"
+
+#include <stdio.h>
+
+module mptcp_module;                    /* its module_index is 0 */
+
+#define WORDS_MAX 32
+
+static const char *call(cmd_parms *cmd, const char *line,
+                        const char *(*directive)(cmd_parms *, void *, int,
+                                                 char *const []))
+{
+    char *argv[WORDS_MAX];
+    int argc = 0;
+
+    while (*line && argc < WORDS_MAX) {
+        argv[argc++] = ap_getword_conf(cmd->pool, &line);
+    }
+    return directive(cmd, NULL, argc, argv);
+}
+
+static mptcp_server_conf *new_conf(apr_pool_t *p)
+{
+    mptcp_server_conf *conf = apr_pcalloc(p, sizeof(*conf));
+
+    conf->endpoints = apr_array_make(p, 2, sizeof(mptcp_wanted_endpoint));
+    conf->limits.value[0] = conf->limits.value[1] = MPTCP_LIMIT_UNSET;
+    return conf;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    apr_pool_t *p = fuzz_pool();
+    mptcp_server_conf *conf = new_conf(p), *again = new_conf(p);
+    char *text = apr_pstrmemdup(p, (const char *)data, size), *state, *line;
+    server_rec s = { 0 };
+    command_rec command = { .name = "MPTCP" };
+    cmd_parms cmd = { 0 };
+    int i;
+
+    cmd.pool = p;
+    cmd.server = &s;
+    cmd.cmd = &command;
+    s.module_config = (ap_conf_vector_t *)&conf;
+    for (line = apr_strtok(text, "\n", &state); line;
+         line = apr_strtok(NULL, "\n", &state)) {
+        if (*line == '=') {
+            call(&cmd, line + 1, mptcp_limits_directive);
+        }
+        else {
+            call(&cmd, line, mptcp_endpoint_directive);
+        }
+    }
+
+    MUST(conf->endpoints->nelts <= MPTCP_ENDPOINTS_MAX);
+    s.module_config = (ap_conf_vector_t *)&again;
+    for (i = 0; i < conf->endpoints->nelts; i++) {
+        const mptcp_wanted_endpoint *one
+            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
+        char *copy = apr_pstrdup(p, mptcp_endpoint_text(p, &one->endpoint,
+                                                        NULL));
+
+        MUST(call(&cmd, copy, mptcp_endpoint_directive) == NULL);
+        MUST(memcmp(&APR_ARRAY_IDX(again->endpoints, i,
+                                   mptcp_wanted_endpoint).endpoint,
+                    &one->endpoint, sizeof(one->endpoint)) == 0);
+    }
+    for (i = 0; i < MPTCP_LIMITS; i++) {
+        MUST(conf->limits.value[i] == MPTCP_LIMIT_UNSET
+             || (conf->limits.value[i] >= 0
+                 && conf->limits.value[i] <= MPTCP_ENDPOINTS_MAX));
+    }
+    return 0;
+}
