@@ -252,7 +252,8 @@ sub _send {
         $method = $o->{method} // 'POST';
         push @lines, 'Content-Length: ' . (-s $o->{upload} // die "$o->{upload}: $!\n");
     }
-    my $request = join "\r\n", "$method $path HTTP/1.1", @lines, 'Connection: close', '', '';
+    push @lines, 'Connection: close' if !grep { /^connection:/i } @lines;
+    my $request = join "\r\n", "$method $path HTTP/1.1", @lines, '', '';
     while (length $request) {
         my $count = syswrite $t->{socket}, $request;
         if (defined $count) { substr($request, 0, $count) = ''; next }
