@@ -13,9 +13,16 @@ CFLAGS  ?= -g -O2
 LDFLAGS ?=
 
 MODULE  = .libs/mod_mptcp.so
-SOURCES = mod_mptcp.c listen_directives.c listen_hooks.c listen_change.c proxy_hooks.c \
-          import_redirect.c
+SOURCES = mod_mptcp.c listen_directives.c listen_hooks.c listen_change.c \
+          proxy_workers.c proxy_shared.c proxy_sockets.c import_redirect.c \
+          path_manager.c pm_reconcile.c netlink.c start_report.c \
+          connection.c variables.c backend.c
 HEADERS = mod_mptcp.h
+
+PKG_CONFIG  ?= pkg-config
+# recursive, so that make clean needs no library
+LIBNL_CFLAGS = $(shell $(PKG_CONFIG) --cflags libnl-genl-3.0)
+LIBNL_LIBS   = $(shell $(PKG_CONFIG) --libs libnl-genl-3.0)
 
 LIBEXECDIR = $(shell $(APXS) -q LIBEXECDIR)
 
@@ -28,9 +35,10 @@ all: $(MODULE)
 
 $(MODULE): $(SOURCES) $(HEADERS) Makefile
 	$(APXS) -S CC="$(CC)" -c -o mod_mptcp.la \
-	    $(call to_cc,$(CFLAGS) $(WARN) -fvisibility=hidden) \
+	    $(call to_cc,$(CFLAGS) $(WARN) -fvisibility=hidden \
+	        $(LIBNL_CFLAGS)) \
 	    $(if $(LDFLAGS),$(patsubst %,-Wl$(comma)%,$(LDFLAGS))) \
-	    $(SOURCES)
+	    $(SOURCES) $(LIBNL_LIBS)
 
 install: $(MODULE)
 	install -d $(DESTDIR)$(LIBEXECDIR)
@@ -46,8 +54,17 @@ check: all
 
 demo: all
 	perl -It/lib tools/demo.pl
+# Programs that call parts of the module with what a kernel might say; t/*.t
+# runs them.  httpd's few functions in there are replaced in t/unit/httpd.c.
+query = $(shell $(APXS) -q $(1))
+t/unit/%: t/unit/%.c t/unit/httpd.c %.c $(HEADERS) Makefile
+	$(CC) $(call query,CFLAGS) $(call query,EXTRA_CPPFLAGS) \
+	    -I$(call query,INCLUDEDIR) -I$(call query,APR_INCLUDEDIR) \
+	    -I$(call query,APU_INCLUDEDIR) $(CFLAGS) $(WARN) \
+	    -o $@ $< t/unit/httpd.c $*.c \
+	    $(shell $(call query,APR_CONFIG) --link-ld --libs)
 
 clean:
-	rm -rf .libs *.la *.lo *.o *.slo
+	rm -rf .libs *.la *.lo *.o *.slo t/unit/connection
 
 .PHONY: all install check demo clean

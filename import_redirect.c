@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The one place that knows ELF: redirect an import of one loaded object, and
- * put it back.
+ * The one place that knows ELF: redirect an import of loaded objects, and put
+ * it back.
  *
  * An object calls a function of another object through a slot in its own
  * data, which the dynamic linker fills.  The slot is named by a relocation:
@@ -67,7 +67,8 @@ typedef struct {
 
 /* What the walk over the loaded objects looks for, and what it found. */
 typedef struct {
-    uintptr_t inside;
+    uintptr_t inside;                   /* 0: in every object... */
+    uintptr_t outside;                  /* ...but the one with this address */
     const char *symbol;
     apr_array_header_t *slots;          /* of import_slot */
     const struct dl_phdr_info *object;  /* valid during the walk only */
@@ -253,8 +254,10 @@ static void search_object(import_search *search)
 
     strings = checked_table(object, strtab, strtab_size);
     if (!symbols || !strings.start) {
-        search->status = APR_EINVAL;
-        search->reason = "the object has no dynamic symbol table";
+        if (search->inside) {
+            search->status = APR_EINVAL;
+            search->reason = "the object has no dynamic symbol table";
+        }
         return;
     }
     note_slots(search, checked_table(object, jmprel, jmprel_size),
@@ -268,32 +271,34 @@ static void search_object(import_search *search)
     if (search->slots->nelts) {
         search->status = APR_SUCCESS;
     }
-    else {
+    else if (search->inside) {
         search->reason = "the object does not import the function";
     }
 }
 
 /* dl_iterate_phdr() callback: non-zero ends the walk. */
-static int search_if_inside(struct dl_phdr_info *object, size_t size,
-                            void *baton)
+static int search_if_meant(struct dl_phdr_info *object, size_t size,
+                           void *baton)
 {
     import_search *search = baton;
 
     (void)size;
-    if (!is_mapped(object, search->inside, 1)) {
+    if (search->inside ? !is_mapped(object, search->inside, 1)
+                       : is_mapped(object, search->outside, 1)) {
         return 0;
     }
     search->object = object;
     search_object(search);
     search->object = NULL;
-    return 1;
+    return search->inside != 0;
 }
 
 static apr_status_t find_slots(import_search *search)
 {
     search->status = APR_ENOENT;
-    search->reason = "no loaded object contains the address";
-    dl_iterate_phdr(search_if_inside, search);
+    search->reason = search->inside ? "no loaded object contains the address"
+                                    : "no loaded object imports the function";
+    dl_iterate_phdr(search_if_meant, search);
     return search->status;
 }
 
@@ -352,6 +357,7 @@ apr_status_t mptcp_import_redirect(const void *inside, const char *symbol,
     int i;
 
     search.inside = (uintptr_t)inside;
+    search.outside = (uintptr_t)replacement;
     search.symbol = symbol;
     search.slots = apr_array_make(p, 1, sizeof(import_slot));
     rv = find_slots(&search);

@@ -11,6 +11,8 @@
 
 #include "mod_mptcp.h"
 
+#include <stddef.h>
+
 static void *create_server_conf(apr_pool_t *p, server_rec *s)
 {
     mptcp_server_conf *conf = apr_pcalloc(p, sizeof(*conf));
@@ -19,7 +21,42 @@ static void *create_server_conf(apr_pool_t *p, server_rec *s)
     conf->listeners = apr_array_make(p, 4, sizeof(ap_listen_rec *));
     conf->listen_default = 0;
     conf->fallback = 1;
+    conf->proxy_default = MPTCP_UNSET;
     conf->worker_settings = apr_hash_make(p);
+    conf->endpoints = apr_array_make(p, 2, sizeof(mptcp_wanted_endpoint));
+    conf->limits.value[MPTCP_LIMIT_SUBFLOWS] = MPTCP_LIMIT_UNSET;
+    conf->limits.value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] = MPTCP_LIMIT_UNSET;
+    return conf;
+}
+
+/* Of a virtual host; what only the main server has is nobody's to inherit. */
+static void *merge_server_conf(apr_pool_t *p, void *basev, void *addv)
+{
+    const mptcp_server_conf *base = basev;
+    const mptcp_server_conf *add = addv;
+    mptcp_server_conf *conf = apr_pmemdup(p, add, sizeof(*add));
+
+    conf->proxy_default = add->proxy_default != MPTCP_UNSET
+                        ? add->proxy_default : base->proxy_default;
+    return conf;
+}
+
+static void *create_dir_conf(apr_pool_t *p, char *dir)
+{
+    mptcp_dir_conf *conf = apr_pcalloc(p, sizeof(*conf));
+
+    (void)dir;
+    conf->env_vars = MPTCP_UNSET;
+    return conf;
+}
+
+static void *merge_dir_conf(apr_pool_t *p, void *base_conf, void *add_conf)
+{
+    mptcp_dir_conf *base = base_conf, *add = add_conf;
+    mptcp_dir_conf *conf = apr_pcalloc(p, sizeof(*conf));
+
+    conf->env_vars = add->env_vars != MPTCP_UNSET ? add->env_vars
+                                                  : base->env_vars;
     return conf;
 }
 
@@ -90,26 +127,48 @@ static const command_rec directives[] = {
     AP_INIT_FLAG("MPTCPListenDefault", mptcp_listen_default_directive, NULL,
                  RSRC_CONF, "On makes every Listen an MPTCPListen; Off is the "
                  "default"),
+    AP_INIT_FLAG("MPTCPProxyDefault", mptcp_proxy_default_directive, NULL,
+                 RSRC_CONF,
+                 "On lets mod_proxy's workers that have no multipathtcp= "
+                 "connect by Multipath TCP; Off is the default"),
     AP_INIT_FLAG("MPTCPFallback", set_fallback, NULL, RSRC_CONF,
                  "On (default) uses TCP where the kernel gives no MPTCP "
                  "socket, Off refuses to start"),
+    AP_INIT_TAKE_ARGV("MPTCPEndpoint", mptcp_endpoint_directive, NULL,
+                      RSRC_CONF,
+                      "a path-manager endpoint while the server runs: address "
+                      "[dev IF] [id N] [port N] [signal] [subflow] [backup] "
+                      "[fullmesh] [laminar]"),
+    AP_INIT_TAKE_ARGV("MPTCPLimits", mptcp_limits_directive, NULL, RSRC_CONF,
+                      "the path manager's limits while the server runs: "
+                      "[subflows=N] [add_addr_accepted=N]"),
+    /* a directory's, or that of all directories of a server */
+    AP_INIT_FLAG("MPTCPEnvVars", ap_set_flag_slot,
+                 (void *)offsetof(mptcp_dir_conf, env_vars),
+                 RSRC_CONF | ACCESS_CONF,
+                 "On: requests get the MPTCP variables in their environment; "
+                 "Off (the default): they do not"),
     { .name = NULL }
 };
 
 static void register_hooks(apr_pool_t *p)
 {
-    (void)p;
     mptcp_listen_directives_register_hooks();
     mptcp_listen_register_hooks();
-    mptcp_proxy_register_hooks();
+    mptcp_proxy_workers_register_hooks();
+    mptcp_proxy_shared_register_hooks();
+    mptcp_proxy_sockets_register_hooks();
+    mptcp_path_manager_register_hooks(p);
+    mptcp_variables_register_hooks();
+    mptcp_backend_register_hooks();
 }
 
 AP_DECLARE_MODULE(mptcp) = {
     STANDARD20_MODULE_STUFF,
-    NULL,                               /* create per-directory config */
-    NULL,                               /* merge per-directory config */
+    create_dir_conf,                    /* create per-directory config */
+    merge_dir_conf,                     /* merge per-directory config */
     create_server_conf,                 /* create per-server config */
-    NULL,                               /* merge per-server config */
+    merge_server_conf,                  /* merge per-server config */
     directives,
     register_hooks,
 #ifdef AP_MODULE_FLAG_NONE              /* since 2.4.30 */

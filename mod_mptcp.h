@@ -33,6 +33,48 @@
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262               /* Linux 5.6 */
 #endif
+#ifndef MPTCP_PM_ADDR_FLAG_SIGNAL
+#define MPTCP_PM_ADDR_FLAG_SIGNAL   (1 << 0)
+#define MPTCP_PM_ADDR_FLAG_SUBFLOW  (1 << 1)
+#define MPTCP_PM_ADDR_FLAG_BACKUP   (1 << 2)
+#endif
+#ifndef MPTCP_PM_ADDR_FLAG_FULLMESH
+#define MPTCP_PM_ADDR_FLAG_FULLMESH (1 << 3) /* Linux 5.15 */
+#endif
+#ifndef MPTCP_PM_ADDR_FLAG_IMPLICIT
+#define MPTCP_PM_ADDR_FLAG_IMPLICIT (1 << 4) /* Linux 5.18 */
+#endif
+#ifndef MPTCP_PM_ADDR_FLAG_LAMINAR
+#define MPTCP_PM_ADDR_FLAG_LAMINAR  (1 << 5) /* Linux 6.18 */
+#endif
+#ifndef SOL_MPTCP
+#define SOL_MPTCP 284                   /* Linux 5.16, as is MPTCP_INFO */
+#endif
+#ifndef MPTCP_INFO
+#define MPTCP_INFO 1
+#endif
+
+/**
+ * What MPTCP_INFO gives, as far as it is used here (struct mptcp_info, which
+ * older headers have in part).  A kernel writes as much as it knows: a field
+ * counts only where the returned length covers it.
+ */
+typedef struct {
+    unsigned char extra_subflows;       /* all but the first */
+    unsigned char unused_1[7];
+    apr_uint32_t flags;
+    apr_uint32_t token;
+    unsigned char unused_2[32];
+    apr_uint64_t bytes_retrans;         /* this one to bytes_acked: 6.5 */
+    apr_uint64_t bytes_sent;
+    apr_uint64_t bytes_received;
+    apr_uint64_t bytes_acked;
+    unsigned char subflows_total;       /* with the first, if alive: 6.8 */
+    unsigned char unused_3[7];
+} mptcp_kernel_info;
+
+/** In its flags: no longer MPTCP. */
+#define MPTCP_KERNEL_INFO_FALLBACK 1
 
 /*
  * APLOG_USE_MODULE() for every file but mod_mptcp.c, whose
@@ -43,22 +85,84 @@
 extern module AP_MODULE_DECLARE_DATA mptcp_module
     __attribute__((visibility("default")));
 
+/** A flag of mptcp_server_conf that no directive has set. */
+#define MPTCP_UNSET (-1)
+/** The most endpoints, and the highest limit, that the kernel takes. */
+#define MPTCP_ENDPOINTS_MAX 8
+
+/** The path manager's limits; the index into mptcp_limits.value. */
+enum {
+    MPTCP_LIMIT_SUBFLOWS,               /**< besides the first one */
+    MPTCP_LIMIT_ADD_ADDR_ACCEPTED,      /**< of what the peer announces */
+    MPTCP_LIMITS
+};
+
+#define MPTCP_LIMIT_UNSET (-1)
+
+typedef struct {
+    int value[MPTCP_LIMITS];            /**< or MPTCP_LIMIT_UNSET */
+} mptcp_limits;
+
+/** A path-manager endpoint, as the kernel has it or is to have it. */
+typedef struct {
+    int family;                         /**< AF_INET or AF_INET6 */
+    union {
+        struct in_addr v4;
+        struct in6_addr v6;
+    } address;
+    int port;                           /**< host order; 0: the listener's */
+    apr_uint32_t flags;                 /**< MPTCP_PM_ADDR_FLAG_... */
+    int ifindex;                        /**< 0: any interface */
+    int id;                             /**< 1 to 255; 0: not chosen yet */
+} mptcp_endpoint;
+
+/** An endpoint that MPTCPEndpoint asks for; pool: pconf. */
+typedef struct {
+    /** ifindex is 0: the interface is looked up when it is applied */
+    mptcp_endpoint endpoint;
+    /** interface name, or NULL */
+    const char *dev;
+    /** it could not be added, for a reason that may go away by itself */
+    int pending;
+} mptcp_wanted_endpoint;
+
 /** What is kept per server_rec; pool: pconf, so one configuration's life. */
 typedef struct {
     /** ap_listen_rec *: the listeners to be MPTCP (main server only) */
     apr_array_header_t *listeners;
     /** MPTCPListenDefault: 1 On, 0 Off (main server only) */
     int listen_default;
-    /** MPTCPFallback: 1 On, 0 Off (main server only) */
-    int fallback;
     /** why the kernel gave no MPTCP socket to a listener, or APR_SUCCESS */
     apr_status_t listen_status;
+    /** MPTCPFallback: 1 On, 0 Off (main server only) */
+    int fallback;
+    /** MPTCPProxyDefault: 1 On, 0 Off, or MPTCP_UNSET */
+    int proxy_default;
     /**
      * what multipathtcp= said: keys are worker->s as the configuration was
      * read, values point at 0 or 1 (main server only, for all servers)
      */
     apr_hash_t *worker_settings;
+    /**
+     * what that and MPTCPProxyDefault come to, from check_config on: keys are
+     * proxy_worker *, values point at 0 or 1 (main server only)
+     */
+    apr_hash_t *workers;
+    /**
+     * the same for members that balancers get at run time: keys are the
+     * balancers' arrays of members (main server only)
+     */
+    apr_hash_t *balancers;
+    /** mptcp_wanted_endpoint: MPTCPEndpoint (main server only) */
+    apr_array_header_t *endpoints;
+    /** MPTCPLimits (main server only) */
+    mptcp_limits limits;
 } mptcp_server_conf;
+
+/** What is kept per directory. */
+typedef struct {
+    int env_vars;                       /* MPTCPEnvVars; MPTCP_UNSET, 0, 1 */
+} mptcp_dir_conf;
 
 /** The configuration of the main server, where server-wide settings are. */
 mptcp_server_conf *mptcp_main_conf(void);
@@ -157,9 +261,154 @@ void mptcp_listener_part_twins(mptcp_server_conf *conf, process_rec *process);
  */
 void mptcp_listener_steer(mptcp_server_conf *conf, process_rec *process);
 
-/* ---- proxy_hooks.c: mod_proxy's connections ----------------------------- */
+/* ---- proxy_workers.c: which of mod_proxy's workers want MPTCP --------- */
 
-void mptcp_proxy_register_hooks(void);
+/* mod_proxy.h, which need not be included for these */
+struct proxy_worker;
+
+/** MPTCPProxyDefault On|Off; returns NULL. */
+const char *mptcp_proxy_default_directive(cmd_parms *cmd, void *dummy,
+                                          int flag);
+
+/** Does MPTCPProxyDefault say On for this server? */
+int mptcp_proxy_default(const server_rec *s);
+
+/** Does any worker or server, from s on, want MPTCP?  From post_config on. */
+int mptcp_proxy_wants_any(server_rec *s);
+
+/**
+ * Is this worker to connect by MPTCP?  From check_config on, by any thread.
+ * @param worker One that is configured, was added at run time, is hidden
+ *        (mod_proxy_hcheck), or is mod_proxy's default for any backend
+ * @param s The server of the request, for the last
+ */
+int mptcp_worker_wants(const struct proxy_worker *worker, const server_rec *s);
+
+/** The worker itself, or that which it checks the health of. */
+const struct proxy_worker *
+mptcp_worker_checked(const struct proxy_worker *worker);
+
+/** A worker's URL, as mod_proxy's messages name it. */
+const char *mptcp_worker_name(const struct proxy_worker *worker);
+
+/** mod_proxy's proxy_server_conf of a server; NULL if it is not loaded. */
+void *mptcp_proxy_conf(const server_rec *s);
+
+/** A function that mod_proxy exports; NULL if there is none of this name. */
+void *mptcp_proxy_function(const char *name);
+
+/** Hooks that give workers the parameter multipathtcp. */
+void mptcp_proxy_workers_register_hooks(void);
+
+/* ---- proxy_shared.c: parameters that mod_proxy ignores ---------------- */
+
+/** Hooks that say which multipathtcp= has no effect, and why. */
+void mptcp_proxy_shared_register_hooks(void);
+
+/* ---- proxy_sockets.c: mod_proxy's sockets ----------------------------- */
+
+/** Hooks that make the sockets of workers which want it MPTCP. */
+void mptcp_proxy_sockets_register_hooks(void);
+
+/* ---- connection.c: what the kernel says of one connection -------------- */
+
+/** What a connection is. */
+typedef enum {
+    MPTCP_STATE_UNKNOWN,                /* the kernel does not say */
+    MPTCP_STATE_NO_LISTENER,            /* it came to a plain TCP listener */
+    MPTCP_STATE_OFF,                    /* plain TCP */
+    MPTCP_STATE_FALLBACK,               /* negotiated, then TCP; for good */
+    MPTCP_STATE_ON
+} mptcp_state;
+
+/** What the kernel said of a connection at one moment. */
+typedef struct {
+    mptcp_state state;
+    /** how many bytes of info the kernel has written, if state is ON */
+    apr_size_t length;
+    mptcp_kernel_info info;
+} mptcp_reading;
+
+/**
+ * Ask the kernel about a connected socket.  One system call, but two for a
+ * socket of protocol 0 that does not speak MPTCP.
+ * @param made_as IPPROTO_MPTCP or IPPROTO_TCP, if it is known to have been
+ *        made so; 0: of an MPTCP listener, which accepts both
+ * @param reading Set in any case
+ */
+void mptcp_connection_ask(int fd, int made_as, mptcp_reading *reading);
+
+/**
+ * Take so many bytes of reading->info for the kernel's answer, of a socket
+ * that is MPTCP (state is ON before).
+ */
+void mptcp_reading_set(mptcp_reading *reading, apr_size_t length);
+
+/** The words of MPTCP and MPTCP_BACKEND; NULL for UNKNOWN. */
+const char *mptcp_state_text(mptcp_state state);
+
+/** How many variables there are of a client's connection. */
+#define MPTCP_CONNECTION_VARIABLES 7
+
+/**
+ * A variable's number by its name, in any case.
+ * @return 0 to MPTCP_CONNECTION_VARIABLES - 1, or -1: it is not one of them
+ */
+int mptcp_variable_find(const char *name);
+
+/** The name of a variable by its number. */
+const char *mptcp_variable_name(int variable);
+
+/**
+ * A variable's value.
+ * @param p Where the value lives, unless it is a constant
+ * @return NULL where the kernel did not give it
+ */
+const char *mptcp_variable_value(const mptcp_reading *reading, int variable,
+                                 apr_pool_t *p);
+
+/* ---- variables.c: for the environment, expressions and logs ------------ */
+
+/** The variable of a proxied request's connection to its backend. */
+#define MPTCP_BACKEND_VARIABLE "MPTCP_BACKEND"
+
+/** Hooks that offer the variables wherever httpd has variables. */
+void mptcp_variables_register_hooks(void);
+
+/** What is remembered of a request; pool: the request's. */
+typedef struct {
+    /** of the client's connection (in a main request only); or NULL */
+    mptcp_reading *reading;
+    /** a proxy_conn_rec, while mod_proxy serves the request by it; or NULL */
+    void *backend;
+    mptcp_state backend_state;
+    int backend_filter;                 /* has been added */
+} mptcp_request;
+
+/** The record of a request, made if there is none. */
+mptcp_request *mptcp_request_get(request_rec *r);
+
+/** Is MPTCPEnvVars On for the request? */
+int mptcp_env_vars_on(const request_rec *r);
+
+/* ---- backend.c: the connection that served a proxied request ----------- */
+
+/** Hooks that learn which connection of mod_proxy serves which request. */
+void mptcp_backend_register_hooks(void);
+
+/**
+ * To be called while the configuration is checked: is MPTCP_BACKEND read
+ * anywhere at all, and can it be read when the connection may be gone, in a
+ * log?  Without the first, mod_proxy is not observed.
+ */
+void mptcp_backend_wanted(int anywhere, int in_logs);
+
+/**
+ * What the request's connection to its backend is, or was.  One system call
+ * at the first call for each request, while the connection is there.
+ * @return UNKNOWN for a request that used none
+ */
+mptcp_state mptcp_backend_state(request_rec *r);
 
 /* ---- import_redirect.c: ELF ------------------------------------------- */
 
@@ -167,14 +416,16 @@ void mptcp_proxy_register_hooks(void);
  * Let every call of an imported function that a loaded object makes reach
  * another function, until the pool is cleared.
  *
- * Only the import slots of that one object change: no code, and nobody
- * else's calls.  To be called while the process has a single thread and
+ * Only the import slots of that object change: no code, and nobody else's
+ * calls.  To be called while the process has a single thread and
  * before it forks, so that no caller sees a half-made change and all children
  * share it.  The pool must be cleared before the object is unloaded: pconf
  * does that for any object which LoadModule brought, because cleanups run in
  * reverse order of their registration.
  *
- * @param inside An address inside the object, such as its module record
+ * @param inside An address inside the object, such as its module record; or
+ *        NULL for every loaded object that has the import, save the one that
+ *        the replacement is in
  * @param symbol The imported function's name
  * @param replacement The function to be called instead; it may call the
  *        original by its name, since its own object's import is untouched
@@ -188,5 +439,89 @@ void mptcp_proxy_register_hooks(void);
 apr_status_t mptcp_import_redirect(const void *inside, const char *symbol,
                                    void *replacement, apr_pool_t *p,
                                    const char **reason);
+
+/* ---- netlink.c: messages to the kernel's path manager ------------------ */
+
+typedef struct mptcp_pm mptcp_pm;
+
+/**
+ * Get through to the path manager of this network namespace.
+ * @param p Its cleanup closes the socket, if mptcp_pm_close() has not
+ * @return APR_SUCCESS; ENOENT when the kernel has no family mptcp_pm; or the
+ *         errno of making the socket
+ */
+apr_status_t mptcp_pm_open(apr_pool_t *p, mptcp_pm **pm);
+
+/** @param p What was given to mptcp_pm_open() */
+void mptcp_pm_close(apr_pool_t *p, mptcp_pm *pm);
+
+/*
+ * Each of these returns APR_SUCCESS, or the kernel's errno, EIO if the
+ * exchange itself failed, ENOMEM.  Reading takes no privilege, changing takes
+ * CAP_NET_ADMIN and is refused with EPERM without.
+ */
+apr_status_t mptcp_pm_get_limits(mptcp_pm *pm, mptcp_limits *limits);
+/** @param limits Both of them, neither unset */
+apr_status_t mptcp_pm_set_limits(mptcp_pm *pm, const mptcp_limits *limits);
+/** @param endpoints Set to an array of mptcp_endpoint, in the order of ids */
+apr_status_t mptcp_pm_get_endpoints(mptcp_pm *pm, apr_pool_t *p,
+                                    apr_array_header_t **endpoints);
+apr_status_t mptcp_pm_add_endpoint(mptcp_pm *pm, const mptcp_endpoint *ep);
+/**
+ * The kernel deletes by id and looks at nothing else: read before, and
+ * compare.
+ */
+apr_status_t mptcp_pm_delete_endpoint(mptcp_pm *pm, const mptcp_endpoint *ep);
+/** Change backup and fullmesh, the two flags that can be (Linux 5.12). */
+apr_status_t mptcp_pm_set_endpoint_flags(mptcp_pm *pm,
+                                         const mptcp_endpoint *ep);
+
+/* ---- path_manager.c: what is wanted of the path manager ---------------- */
+
+/**
+ * MPTCPEndpoint address [dev IF] [id N] [port N] [signal] [subflow] ...
+ * @return NULL, or what is wrong with the arguments and what is allowed
+ */
+const char *mptcp_endpoint_directive(cmd_parms *cmd, void *dummy,
+                                     int argc, char *const argv[]);
+
+/** MPTCPLimits [subflows=N] [add_addr_accepted=N]; returns as above */
+const char *mptcp_limits_directive(cmd_parms *cmd, void *dummy,
+                                   int argc, char *const argv[]);
+
+/** Do two endpoints have the same address and port?  The kernel's key. */
+int mptcp_endpoint_same_address(const mptcp_endpoint *a,
+                                const mptcp_endpoint *b);
+
+/** The address of an endpoint in figures, from the pool. */
+const char *mptcp_endpoint_address(apr_pool_t *p, const mptcp_endpoint *ep);
+
+/**
+ * An endpoint in the words of MPTCPEndpoint, which are those of `ip mptcp
+ * endpoint add`, too.
+ * @param dev The interface's name; NULL: by the endpoint's ifindex, if it has
+ *        one
+ */
+const char *mptcp_endpoint_text(apr_pool_t *p, const mptcp_endpoint *ep,
+                                const char *dev);
+
+/** Limits in the words of `ip mptcp limits set`; what is unset is left out */
+const char *mptcp_limits_text(apr_pool_t *p, const mptcp_limits *limits);
+
+/* ---- pm_reconcile.c: the kernel is brought to what is wanted ----------- */
+
+/** Hooks that apply endpoints and limits, and take them back. */
+void mptcp_path_manager_register_hooks(apr_pool_t *pconf);
+
+/** Has this server added the endpoint?  For a child too. */
+int mptcp_endpoint_is_ours(process_rec *process, const mptcp_endpoint *ep);
+
+/* ---- start_report.c: what the log says at start ------------------------ */
+
+/**
+ * Log what is in force and what stands in the way of multipath.  To be called
+ * when listeners are bound and endpoints and limits are applied.
+ */
+void mptcp_start_report(server_rec *s, apr_pool_t *ptemp);
 
 #endif /* MOD_MPTCP_H */

@@ -228,7 +228,9 @@ sub listens {
     my $check = delete $o{check};
     my $httpd = started($conf, %o);
     is_deeply([sort map { $_->{local} } $lab->ss('server', '-lM')], [sort @$expected], $name);
-    unlike($httpd->error_log, qr/:(?:warn|error|crit)\]/, '... without a complaint');
+    # (But that no address is announced, the report at start may say.)
+    my $log = $httpd->error_log =~ s/^.*clients learn of no second address.*\n//mgr;
+    unlike($log, qr/:(?:warn|error|crit)\]/, '... without a complaint');
     $check->() if $check;
     return;
 }

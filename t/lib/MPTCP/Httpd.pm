@@ -161,9 +161,13 @@ sub alive {
 }
 
 # Checks the configuration: (exit status, all that was printed).
-sub config_test {
-    my ($self) = @_;
-    my @argv = ($self->_ns, $self->_command, '-t');
+sub config_test { my ($self) = @_; return $self->run_beside('-t') }
+
+# Runs httpd with more arguments and waits, as one does at a command line
+# beside a running server: ('-k', 'graceful').  Returns as config_test does.
+sub run_beside {
+    my ($self, @args) = @_;
+    my @argv = ($self->_ns, $self->_command, @args);
     my $pid = open(my $from, '-|') // die "MPTCP::Httpd: fork: $!\n";
     if (!$pid) {
         open STDERR, '>&', \*STDOUT;

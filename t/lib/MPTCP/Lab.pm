@@ -266,6 +266,23 @@ sub endpoint {
     return;
 }
 
+# All endpoints, each as `ip mptcp endpoint show` prints it, in order of ids:
+# '10.91.2.2 id 1 signal dev s2'.
+sub endpoints {
+    my ($self, $ns) = @_;
+    my $output = $self->capture(undef, 'ip', (defined $ns ? ('-n', $ns) : ()),
+        'mptcp', 'endpoint', 'show');
+    return map { s/\s+$//r } split /\n/, $output;
+}
+
+# Both limits: { subflows => N, add_addr_accepted => N }.
+sub limits_now {
+    my ($self, $ns) = @_;
+    my $output = $self->capture(undef, 'ip', (defined $ns ? ('-n', $ns) : ()),
+        'mptcp', 'limits', 'show');
+    return { split ' ', $output };
+}
+
 # Reads a sysctl, or sets it where a value is given.
 sub sysctl {
     my ($self, $ns, $key, $value) = @_;

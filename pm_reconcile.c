@@ -1,0 +1,912 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The kernel's path manager is brought to what the configuration asks for,
+ * and back.
+ *
+ * Endpoints and limits belong to the network namespace, not to a process.  So
+ * this file remembers what it has added (pm_state), and changes nothing else:
+ * an endpoint is ours only if we added it and the kernel still has just that
+ * one; an equal one that was there before is used and left.  Only differences
+ * are applied, so a reload does not touch what stays.
+ *
+ * What is remembered has to outlive
+ *   a reload, which unloads this module: it is in process->pool;
+ *   the parent, should it be killed: it is in a file beside the PidFile, which
+ *   the next start reads.  The file names the boot, the network namespace and
+ *   the process it belongs to, so that nothing is claimed that another server
+ *   added, or that the kernel has forgotten since.
+ *
+ * All of it happens in the parent, in a single thread.  Children have a copy
+ * of pm_state, to read, and their pools undo nothing: the undoing cleanup is
+ * pconf's, which no child destroys, and it looks at the process id.
+ */
+
+#include "mod_mptcp.h"
+#include "mpm_common.h"                 /* ap_pid_fname */
+
+#include "apr_file_io.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <net/if.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+APLOG_USE_MODULE(mptcp);
+
+/* What we set a limit to, and what it was before. */
+typedef struct {
+    int is_set;
+    int value;
+    int before;
+} pm_limit;
+
+/*
+ * What this server has changed in the kernel.  It is written to the file as
+ * it stands: whoever reads it is the same machine in the same boot.  VERSION
+ * changes with this structure, since a reload, or a start after a crash, may
+ * bring another version of the module.
+ */
+#define PM_STATE_VERSION "mod_mptcp pm 1"
+
+typedef struct {
+    char version[16];
+    char boot_id[40];
+    apr_uint64_t netns_device;
+    apr_uint64_t netns_inode;
+    apr_uint64_t owner_started;         /* see process_started() */
+    pid_t owner;
+    int file_is_anothers;               /* who runs: it is not touched */
+    pm_limit limit[MPTCP_LIMITS];
+    int count;
+    mptcp_endpoint endpoint[MPTCP_ENDPOINTS_MAX];
+} pm_state;
+
+#define PM_STATE_KEY "mod_mptcp:" PM_STATE_VERSION
+
+/* The work of one hook. */
+typedef struct {
+    mptcp_pm *pm;
+    apr_pool_t *p;
+    server_rec *s;                      /* for the log; NULL at exit */
+    pm_state *state;
+    apr_array_header_t *present;        /* mptcp_endpoint: in the kernel */
+    const char *refused;                /* commands that took a privilege */
+} pm_work;
+
+/* ---- who and where we are --------------------------------------------- */
+
+/* The start of a small file, or "" where it cannot be read. */
+static void read_text(const char *name, char *text, apr_size_t size)
+{
+    ssize_t got = -1;
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        got = read(fd, text, size - 1);
+        close(fd);
+    }
+    text[got > 0 ? got : 0] = '\0';
+}
+
+/*
+ * When a process was started, in clock ticks since boot, or 0 if it does not
+ * run: field 22 of /proc/PID/stat.  With its id it names a process, while ids
+ * alone are used again.
+ */
+static apr_uint64_t process_started(pid_t pid)
+{
+    char name[40], text[1024], *field;
+    int i;
+
+    apr_snprintf(name, sizeof(name), "/proc/%ld/stat", (long)pid);
+    read_text(name, text, sizeof(text));
+    field = strrchr(text, ')');         /* the command may have any character */
+    for (i = 2; field && i < 22; i++) {
+        field = strchr(field + 1, ' ');
+    }
+    return field ? (apr_uint64_t)apr_strtoi64(field, NULL, 10) : 0;
+}
+
+static void identify(pm_state *state)
+{
+    struct stat netns;
+
+    memset(state, 0, sizeof(*state));
+    apr_cpystrn(state->version, PM_STATE_VERSION, sizeof(state->version));
+    read_text("/proc/sys/kernel/random/boot_id", state->boot_id,
+              sizeof(state->boot_id));
+    if (stat("/proc/self/ns/net", &netns) == 0) {
+        state->netns_device = netns.st_dev;
+        state->netns_inode = netns.st_ino;
+    }
+    state->owner = getpid();
+    state->owner_started = process_started(state->owner);
+}
+
+/* ---- what is remembered ----------------------------------------------- */
+
+static pm_state *state_of(process_rec *process)
+{
+    void *state = NULL;
+
+    apr_pool_userdata_get(&state, PM_STATE_KEY, process->pool);
+    return state;
+}
+
+/* One a server, as its PidFile is; below DefaultRuntimeDir, if relative. */
+static const char *state_file(apr_pool_t *p)
+{
+    return ap_runtime_dir_relative(p, apr_pstrcat(p, ap_pid_fname, ".mptcp",
+                                                  NULL));
+}
+
+/*
+ * What a server of this PidFile left when it was killed, if it was in this
+ * network namespace and boot: its endpoints and limits become ours.
+ */
+static void take_over_leftovers(pm_state *state, server_rec *s, apr_pool_t *p)
+{
+    const char *name = state_file(p);
+    pm_state left;
+    apr_file_t *file;
+    apr_size_t got = 0;
+    apr_status_t rv;
+
+    rv = name ? apr_file_open(&file, name, APR_FOPEN_READ
+                              | APR_FOPEN_BINARY, 0, p) : APR_ENOENT;
+    if (rv == APR_SUCCESS) {
+        rv = apr_file_read_full(file, &left, sizeof(left), &got);
+        apr_file_close(file);
+    }
+    if (rv != APR_SUCCESS) {
+        if (!APR_STATUS_IS_ENOENT(rv)) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                         "cannot read %s: endpoints that a killed server "
+                         "left are not recognised", name);
+        }
+        return;
+    }
+    if (memcmp(left.version, state->version, sizeof(left.version)) != 0
+        || memcmp(left.boot_id, state->boot_id, sizeof(left.boot_id)) != 0
+        || left.netns_device != state->netns_device
+        || left.netns_inode != state->netns_inode
+        || left.count < 0 || left.count > MPTCP_ENDPOINTS_MAX) {
+        return;
+    }
+    if (process_started(left.owner) == left.owner_started
+        && left.owner != state->owner) {
+        state->file_is_anothers = 1;
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "%s belongs to process %ld, which runs: its endpoints "
+                     "are left alone; give each server a PidFile of its own",
+                     name, (long)left.owner);
+        return;
+    }
+    memcpy(state->limit, left.limit, sizeof(left.limit));
+    memcpy(state->endpoint, left.endpoint, sizeof(left.endpoint));
+    state->count = left.count;
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                 "recognised %d endpoints and %d limits that process %ld left "
+                 "behind", left.count, left.limit[0].is_set
+                 + left.limit[1].is_set, (long)left.owner);
+}
+
+/* The file is whole or not there: it is written aside and renamed. */
+static apr_status_t write_state(const pm_state *state, const char *name,
+                                apr_pool_t *p)
+{
+    char *aside = apr_pstrcat(p, name, ".XXXXXX", NULL);
+    apr_file_t *file;
+    apr_status_t rv = apr_file_mktemp(&file, aside, APR_FOPEN_CREATE
+                                      | APR_FOPEN_EXCL | APR_FOPEN_WRITE
+                                      | APR_FOPEN_BINARY, p);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = apr_file_write_full(file, state, sizeof(*state), NULL);
+    apr_file_close(file);
+    if (rv == APR_SUCCESS) {
+        rv = apr_file_rename(aside, name, p);
+    }
+    if (rv != APR_SUCCESS) {
+        apr_file_remove(aside, p);
+    }
+    return rv;
+}
+
+static int has_changed_anything(const pm_state *state)
+{
+    return state->count > 0 || state->limit[MPTCP_LIMIT_SUBFLOWS].is_set
+           || state->limit[MPTCP_LIMIT_ADD_ADDR_ACCEPTED].is_set;
+}
+
+static void save_state(const pm_state *state, server_rec *s, apr_pool_t *p)
+{
+    const char *name = state_file(p);
+    apr_status_t rv;
+
+    if (!name || state->file_is_anothers) {
+        return;
+    }
+    if (!has_changed_anything(state)) {
+        apr_file_remove(name, p);       /* there mostly is none */
+        return;
+    }
+    rv = write_state(state, name, p);
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                     "cannot write %s: should httpd be killed, the next "
+                     "start will take its endpoints for somebody else's",
+                     name);
+    }
+}
+
+/* ---- comparing -------------------------------------------------------- */
+
+static int same_endpoint(const mptcp_endpoint *a, const mptcp_endpoint *b)
+{
+    return mptcp_endpoint_same_address(a, b) && a->flags == b->flags
+           && a->ifindex == b->ifindex && a->id == b->id;
+}
+
+/* Is an endpoint what is wanted, where no id is wanted whatever its id? */
+static int satisfies(const mptcp_endpoint *ep, const mptcp_endpoint *wanted)
+{
+    mptcp_endpoint exactly = *wanted;
+
+    if (!exactly.id) {
+        exactly.id = ep->id;
+    }
+    return same_endpoint(ep, &exactly);
+}
+
+/* The one of an array that satisfies, or NULL. */
+static const mptcp_endpoint *find(const mptcp_endpoint *eps, int count,
+                                  const mptcp_endpoint *wanted)
+{
+    int i;
+
+    for (i = 0; i < count; i++) {
+        if (satisfies(&eps[i], wanted)) {
+            return &eps[i];
+        }
+    }
+    return NULL;
+}
+
+static const mptcp_endpoint *find_present(const pm_work *work,
+                                          const mptcp_endpoint *wanted)
+{
+    return find((const mptcp_endpoint *)work->present->elts,
+                work->present->nelts, wanted);
+}
+
+static const mptcp_endpoint *find_address(const pm_work *work,
+                                          const mptcp_endpoint *wanted)
+{
+    int i;
+
+    for (i = 0; i < work->present->nelts; i++) {
+        const mptcp_endpoint *ep = &APR_ARRAY_IDX(work->present, i,
+                                                  mptcp_endpoint);
+
+        if (mptcp_endpoint_same_address(ep, wanted)) {
+            return ep;
+        }
+    }
+    return NULL;
+}
+
+int mptcp_endpoint_is_ours(process_rec *process, const mptcp_endpoint *ep)
+{
+    const pm_state *state = state_of(process);
+
+    return state && find(state->endpoint, state->count, ep) != NULL;
+}
+
+/* ---- what is wanted, on this host ------------------------------------- */
+
+/*
+ * Would the kernel take this for an address of its own, now?  It is asked
+ * by bind(), which knows of every way an address may be local, and adds
+ * endpoints of any address without asking.
+ */
+static apr_status_t try_address(const mptcp_endpoint *ep)
+{
+    struct sockaddr_in6 sin6;
+    struct sockaddr_in sin;
+    apr_status_t rv = APR_SUCCESS;
+    int fd = socket(ep->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0) {
+        return errno;
+    }
+    memset(&sin, 0, sizeof(sin));
+    memset(&sin6, 0, sizeof(sin6));
+    sin.sin_family = AF_INET;
+    sin.sin_addr = ep->address.v4;
+    sin6.sin6_family = AF_INET6;
+    sin6.sin6_addr = ep->address.v6;
+    if (ep->family == AF_INET
+        ? bind(fd, (struct sockaddr *)&sin, sizeof(sin))
+        : bind(fd, (struct sockaddr *)&sin6, sizeof(sin6))) {
+        rv = errno;
+    }
+    close(fd);
+    return rv;
+}
+
+/*
+ * Does this kernel know laminar?  One that does not takes the flag all the
+ * same.  Since 6.18 MPTCP_INFO counts such endpoints, in a byte that was
+ * reserved and zero before; to be asked when there is one.
+ */
+static int knows_laminar(void)
+{
+    enum { LAMINAR_MAX = 81 };          /* its offset */
+    unsigned char info[128] = { 0 };
+    socklen_t length = sizeof(info);
+    char pm_type[4];
+    int known = 1;                      /* where it cannot be asked */
+    int fd;
+
+    read_text("/proc/sys/net/mptcp/pm_type", pm_type, sizeof(pm_type));
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+    if (fd < 0) {
+        return known;
+    }
+    if (pm_type[0] == '0'               /* the kernel's, which counts them */
+        && getsockopt(fd, SOL_MPTCP, MPTCP_INFO, info, &length)
+           == 0) {
+        known = length > LAMINAR_MAX && info[LAMINAR_MAX] > 0;
+    }
+    close(fd);
+    return known;
+}
+
+/* ---- changing --------------------------------------------------------- */
+
+/* Note a command that was refused, to be named all at once. */
+static void note_refused(pm_work *work, const char *command)
+{
+    work->refused = work->refused
+                    ? apr_pstrcat(work->p, work->refused, "; ", command, NULL)
+                    : command;
+}
+
+/* Why the kernel would not add an endpoint, and what to write instead. */
+static const char *add_refusal_text(const pm_work *work,
+                                    const mptcp_endpoint *ep, apr_status_t rv)
+{
+    const mptcp_endpoint *other = find_address(work, ep);
+
+    switch (rv) {
+    case ENODEV:
+        return "this host has no such interface; the endpoint is added when "
+               "it has";
+    case EADDRNOTAVAIL:
+        return "the address is not on this host; the endpoint is added when "
+               "it is";
+    case EADDRINUSE:
+        return "its port is taken on that address: if a listener has it, "
+               "leave port out or write another; connections that have ended "
+               "hold it for a minute, and the endpoint is added then";
+    case EEXIST:
+    case EBUSY:
+    case EINVAL:
+        if (other) {
+            return apr_psprintf(work->p, "somebody else has added the "
+                                "address with other settings, which stay: %s",
+                                mptcp_endpoint_text(work->p, other, NULL));
+        }
+        if (rv == EBUSY) {
+            return "somebody else's endpoint has that id; leave id out or "
+                   "write another";
+        }
+        return "this kernel does not know one of its settings, or is too old "
+               "for it";
+    case ERANGE:
+        return apr_psprintf(work->p, "there are %d endpoints already, more "
+                            "the kernel does not take: see 'ip mptcp endpoint "
+                            "show'", work->present->nelts);
+    default:
+        return "the kernel has refused it";
+    }
+}
+
+/* Refusals that may turn into success while the server runs. */
+static int is_passing(apr_status_t rv)
+{
+    return rv == ENODEV || rv == EADDRNOTAVAIL || rv == EADDRINUSE;
+}
+
+/*
+ * Add the endpoint of a line; a refusal is logged, but not once more for one
+ * that was pending and still is.
+ */
+static void add_endpoint(pm_work *work, mptcp_wanted_endpoint *line,
+                         const mptcp_endpoint *ep)
+{
+    const char *text = mptcp_endpoint_text(work->p, ep, line->dev);
+    int was_pending = line->pending;
+    apr_status_t rv = ep->ifindex < 0 ? ENODEV : try_address(ep);
+
+    if (rv == APR_SUCCESS) {
+        rv = mptcp_pm_add_endpoint(work->pm, ep);
+    }
+    line->pending = is_passing(rv);
+    if (rv == EPERM) {
+        note_refused(work, apr_pstrcat(work->p, "ip mptcp endpoint add ",
+                                       text, NULL));
+    }
+    else if (rv != APR_SUCCESS) {
+        if (!was_pending || !line->pending) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, rv, work->s,
+                         "MPTCPEndpoint %s is not in force: %s", text,
+                         add_refusal_text(work, ep, rv));
+        }
+    }
+    else if ((ep->flags & MPTCP_PM_ADDR_FLAG_LAMINAR) && !knows_laminar()) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, work->s,
+                     "MPTCPEndpoint %s: this kernel does not know laminar, "
+                     "which needs Linux 6.18; write subflow or fullmesh",
+                     text);
+    }
+    else if (was_pending) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, work->s,
+                     "MPTCPEndpoint %s is in force now", text);
+    }
+}
+
+static void delete_endpoint(pm_work *work, const mptcp_endpoint *ep)
+{
+    apr_status_t rv = mptcp_pm_delete_endpoint(work->pm, ep);
+
+    if (rv == EPERM) {
+        note_refused(work, apr_psprintf(work->p, "ip mptcp endpoint delete "
+                                        "id %d", ep->id));
+    }
+    else if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, work->s,
+                     "cannot remove endpoint %s",
+                     mptcp_endpoint_text(work->p, ep, NULL));
+    }
+}
+
+/*
+ * Endpoints that were wanted, by interface and address as the host has them
+ * now.  A name that is no interface gets an index that no interface has.
+ */
+static apr_array_header_t *look_up_interfaces(apr_pool_t *p,
+                                              const mptcp_server_conf *conf)
+{
+    apr_array_header_t *wanted = apr_array_make(p, MPTCP_ENDPOINTS_MAX,
+                                                sizeof(mptcp_endpoint));
+    int i;
+
+    for (i = 0; i < conf->endpoints->nelts; i++) {
+        const mptcp_wanted_endpoint *line
+            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
+        mptcp_endpoint *ep = apr_array_push(wanted);
+
+        *ep = line->endpoint;
+        if (line->dev) {
+            ep->ifindex = (int)if_nametoindex(line->dev);
+            if (!ep->ifindex) {
+                ep->ifindex = -1;
+            }
+        }
+    }
+    return wanted;
+}
+
+/* The wanted one that an endpoint of ours fits but for its being backup. */
+static const mptcp_endpoint *find_but_for_backup(
+    const apr_array_header_t *wanted, const mptcp_endpoint *ours)
+{
+    int i;
+
+    for (i = 0; i < wanted->nelts; i++) {
+        const mptcp_endpoint *ep = &APR_ARRAY_IDX(wanted, i, mptcp_endpoint);
+        mptcp_endpoint changed = *ours;
+
+        changed.flags ^= MPTCP_PM_ADDR_FLAG_BACKUP;
+        if (satisfies(&changed, ep)) {
+            return ep;
+        }
+    }
+    return NULL;
+}
+
+static int is_wanted(const apr_array_header_t *wanted,
+                     const mptcp_endpoint *ours)
+{
+    int i;
+
+    for (i = 0; i < wanted->nelts; i++) {
+        if (satisfies(ours, &APR_ARRAY_IDX(wanted, i, mptcp_endpoint))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/*
+ * Take away what is ours and no longer wanted.  Connections lose the subflows
+ * of an endpoint that goes; so backup is changed in place, where the kernel
+ * can (5.12): it tells the peers by MP_PRIO.
+ */
+static void remove_unwanted(pm_work *work, const apr_array_header_t *wanted)
+{
+    pm_state *state = work->state;
+    int i;
+
+    for (i = 0; i < state->count; i++) {
+        mptcp_endpoint *ours = &state->endpoint[i];
+
+        if (!find_present(work, ours) || is_wanted(wanted, ours)) {
+            continue;
+        }
+        if (find_but_for_backup(wanted, ours)) {
+            mptcp_endpoint changed = *ours;
+
+            changed.flags ^= MPTCP_PM_ADDR_FLAG_BACKUP;
+            if (mptcp_pm_set_endpoint_flags(work->pm, &changed)
+                == APR_SUCCESS) {
+                *ours = changed;
+                continue;
+            }
+        }
+        delete_endpoint(work, ours);
+    }
+}
+
+/*
+ * Ours are those which were ours and are there still, and those which are
+ * there now but were not before.
+ */
+static void note_ours(pm_work *work, const apr_array_header_t *before,
+                      const apr_array_header_t *wanted)
+{
+    pm_state *state = work->state;
+    pm_state old = *state;
+    int i;
+
+    state->count = 0;
+    for (i = 0; i < work->present->nelts; i++) {
+        const mptcp_endpoint *ep = &APR_ARRAY_IDX(work->present, i,
+                                                  mptcp_endpoint);
+
+        if (find(old.endpoint, old.count, ep)
+            || (is_wanted(wanted, ep)
+                && !find((const mptcp_endpoint *)before->elts, before->nelts,
+                         ep))) {
+            state->endpoint[state->count++] = *ep;
+        }
+    }
+}
+
+static apr_status_t read_present(pm_work *work)
+{
+    return mptcp_pm_get_endpoints(work->pm, work->p, &work->present);
+}
+
+/* Add what is wanted and not there: of all lines, or of the pending ones. */
+static apr_status_t add_missing(pm_work *work, const mptcp_server_conf *conf,
+                                const apr_array_header_t *wanted,
+                                int pending_only)
+{
+    apr_array_header_t *before;
+    apr_status_t rv = read_present(work);
+    int i;
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    before = work->present;
+    for (i = 0; i < wanted->nelts; i++) {
+        mptcp_wanted_endpoint *line
+            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
+        const mptcp_endpoint *ep = &APR_ARRAY_IDX(wanted, i, mptcp_endpoint);
+
+        if (pending_only && !line->pending) {
+            continue;
+        }
+        if (find_present(work, ep)) {
+            line->pending = 0;
+            continue;
+        }
+        add_endpoint(work, line, ep);
+    }
+    rv = read_present(work);
+    if (rv == APR_SUCCESS) {
+        note_ours(work, before, wanted);
+    }
+    return rv;
+}
+
+static apr_status_t apply_endpoints(pm_work *work,
+                                    const mptcp_server_conf *conf)
+{
+    apr_array_header_t *wanted = look_up_interfaces(work->p, conf);
+    apr_status_t rv = read_present(work);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    remove_unwanted(work, wanted);
+    return add_missing(work, conf, wanted, 0);
+}
+
+/*
+ * Set the limits that are wanted; those which were wanted no more go back to
+ * what they were, unless somebody has changed them since.
+ */
+static apr_status_t apply_limits(pm_work *work, const mptcp_limits *wanted)
+{
+    pm_limit limit[MPTCP_LIMITS];
+    mptcp_limits now, next;
+    apr_status_t rv = mptcp_pm_get_limits(work->pm, &now);
+    int i;
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    next = now;
+    memcpy(limit, work->state->limit, sizeof(limit));
+    for (i = 0; i < MPTCP_LIMITS; i++) {
+        if (!limit[i].is_set || limit[i].value != now.value[i]) {
+            limit[i].before = now.value[i];
+        }
+        next.value[i] = wanted->value[i] != MPTCP_LIMIT_UNSET
+                        ? wanted->value[i] : limit[i].before;
+        limit[i].value = next.value[i];
+        limit[i].is_set = limit[i].value != limit[i].before;
+    }
+    if (memcmp(&next, &now, sizeof(now)) != 0) {
+        rv = mptcp_pm_set_limits(work->pm, &next);
+        if (rv == EPERM) {
+            note_refused(work, apr_pstrcat(work->p, "ip mptcp limits set ",
+                                           mptcp_limits_text(work->p, &next),
+                                           NULL));
+            return APR_SUCCESS;
+        }
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    memcpy(work->state->limit, limit, sizeof(limit));
+    return APR_SUCCESS;
+}
+
+static const mptcp_limits no_limits = {
+    { MPTCP_LIMIT_UNSET, MPTCP_LIMIT_UNSET }
+};
+
+/* Why there is no path manager, and what to do. */
+static const char *open_refusal_text(apr_status_t rv)
+{
+    switch (rv) {
+    case ENOENT:
+        return "the kernel has no netlink family mptcp_pm: it is older than "
+               "Linux 5.7 or built without CONFIG_MPTCP";
+    case EAFNOSUPPORT:
+        return "netlink sockets are forbidden: add AF_NETLINK to "
+               "RestrictAddressFamilies in httpd's systemd unit";
+    default:
+        return "no netlink socket";
+    }
+}
+
+/* ---- hooks ------------------------------------------------------------ */
+
+/* The state of this server, made for its first configuration. */
+static pm_state *make_state(server_rec *s, apr_pool_t *p)
+{
+    pm_state *state = state_of(s->process);
+
+    if (state) {
+        return state;
+    }
+    state = apr_palloc(s->process->pool, sizeof(*state));
+    identify(state);
+    take_over_leftovers(state, s, p);
+    /* copies the key, which is in memory that will be unloaded */
+    apr_pool_userdata_set(state, PM_STATE_KEY, NULL, s->process->pool);
+    return state;
+}
+
+static int wants_anything(const mptcp_server_conf *conf)
+{
+    return conf->endpoints->nelts > 0
+           || memcmp(&conf->limits, &no_limits, sizeof(no_limits)) != 0;
+}
+
+static void apply(const mptcp_server_conf *conf, server_rec *s, apr_pool_t *p)
+{
+    pm_work work = { NULL, p, s, make_state(s, p), NULL, NULL };
+    apr_status_t rv;
+
+    if (!wants_anything(conf) && !has_changed_anything(work.state)) {
+        return;
+    }
+    rv = mptcp_pm_open(p, &work.pm);
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                     "MPTCPEndpoint and MPTCPLimits have no effect: %s",
+                     open_refusal_text(rv));
+        return;
+    }
+    rv = apply_limits(&work, &conf->limits);
+    if (rv == APR_SUCCESS) {
+        rv = apply_endpoints(&work, conf);
+    }
+    mptcp_pm_close(p, work.pm);
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                     "MPTCPEndpoint and MPTCPLimits are not in force in full: "
+                     "the path manager does not answer as it should");
+    }
+    if (work.refused) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, EPERM, s,
+                     "MPTCPEndpoint and MPTCPLimits are not in force in full: "
+                     "changing them takes CAP_NET_ADMIN, which httpd does not "
+                     "have; give it that, or run as root: %s", work.refused);
+    }
+    save_state(work.state, s, p);
+}
+
+/* Take back all that this server has changed; the process is to end. */
+static void take_back(pm_state *state, apr_pool_t *p)
+{
+    pm_work work = { NULL, p, NULL, state, NULL, NULL };
+    apr_array_header_t *none = apr_array_make(p, 0, sizeof(mptcp_endpoint));
+    apr_status_t rv = mptcp_pm_open(p, &work.pm);
+
+    if (rv == APR_SUCCESS) {
+        rv = apply_limits(&work, &no_limits);
+        if (rv == APR_SUCCESS) {
+            rv = read_present(&work);
+        }
+        if (rv == APR_SUCCESS) {
+            remove_unwanted(&work, none);
+        }
+        mptcp_pm_close(p, work.pm);
+    }
+    if (rv != APR_SUCCESS || work.refused) {
+        /* the file stays, for the next start */
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv ? rv : EPERM, NULL,
+                     "endpoints and limits are left behind; the next start "
+                     "recognises them, or run as root: %s",
+                     work.refused ? work.refused : "ip mptcp endpoint show");
+        return;
+    }
+    state->count = 0;
+    save_state(state, NULL, p);
+}
+
+/*
+ * pconf's cleanup: at a reload nothing happens, as the next configuration is
+ * what counts; when the process ends, for whatever reason, all is taken back.
+ * A process that only tests the configuration, or sends a signal, has no
+ * state; a child has another process id than the state says.
+ */
+static apr_status_t on_pconf_cleared(void *data)
+{
+    void *state = NULL;
+
+    (void)data;
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_EXITING) {
+        apr_pool_userdata_get(&state, PM_STATE_KEY, ap_pglobal);
+    }
+    if (state && ((pm_state *)state)->owner == getpid()
+        && has_changed_anything(state)) {
+        apr_pool_t *p;
+
+        if (apr_pool_create(&p, NULL) == APR_SUCCESS) {
+            take_back(state, p);
+            apr_pool_destroy(p);
+        }
+    }
+    return APR_SUCCESS;
+}
+
+/* post_config, in the parent, which has not become another user yet. */
+static int apply_configuration(apr_pool_t *pconf, apr_pool_t *plog,
+                               apr_pool_t *ptemp, server_rec *s)
+{
+    (void)pconf;
+    (void)plog;
+    /* not in the pass that only checks the configuration */
+    if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG) {
+        apply(mptcp_main_conf(), s, ptemp);
+        mptcp_start_report(s, ptemp);
+    }
+    return OK;
+}
+
+/*
+ * monitor, in the parent, every ten seconds or so: endpoints which could not
+ * be added may be possible now.  At boot httpd often starts before the last
+ * address is there; and the kernel's listener of an endpoint with a port
+ * cannot be bound while connections to it are in TIME_WAIT, as they are when
+ * httpd has just been stopped (seen with Linux 6.18).
+ */
+static int add_pending(apr_pool_t *pconf, server_rec *s)
+{
+    const mptcp_server_conf *conf = mptcp_main_conf();
+    pm_work work = { NULL, NULL, s, state_of(s->process), NULL, NULL };
+    int i, any = 0;
+
+    for (i = 0; i < conf->endpoints->nelts; i++) {
+        any |= APR_ARRAY_IDX(conf->endpoints, i,
+                             mptcp_wanted_endpoint).pending;
+    }
+    if (!any || !work.state || work.state->owner != getpid()
+        || apr_pool_create(&work.p, pconf) != APR_SUCCESS) {
+        return DECLINED;
+    }
+    if (mptcp_pm_open(work.p, &work.pm) == APR_SUCCESS) {
+        int count = work.state->count;
+
+        add_missing(&work, conf, look_up_interfaces(work.p, conf), 1);
+        mptcp_pm_close(work.p, work.pm);
+        if (work.state->count != count) {
+            save_state(work.state, s, work.p);
+        }
+    }
+    apr_pool_destroy(work.p);
+    return DECLINED;
+}
+
+/*
+ * child_init, after the child has become another user, by which it loses the
+ * capabilities of root.  A server that is not root, but has been given
+ * CAP_NET_ADMIN for the directives' sake (systemd's AmbientCapabilities),
+ * would give it to its children, and these to CGI programs.
+ */
+static void drop_capability(apr_pool_t *pchild, server_rec *s)
+{
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3,
+                                               0 };
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    const apr_uint32_t bit = CAP_TO_MASK(CAP_NET_ADMIN);
+    const pm_state *state = state_of(s->process);
+
+    (void)pchild;
+    /* with -X the parent serves, and is to take endpoints back at the end */
+    if (!wants_anything(mptcp_main_conf())
+        || (state && state->owner == getpid())
+        || syscall(SYS_capget, &header, data) != 0
+        || !((data[0].permitted | data[0].inheritable) & bit)) {
+        return;
+    }
+    data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective &= ~bit;
+    data[CAP_TO_INDEX(CAP_NET_ADMIN)].permitted &= ~bit;
+    data[CAP_TO_INDEX(CAP_NET_ADMIN)].inheritable &= ~bit;
+    /* an ambient capability goes with the permitted one */
+    if (syscall(SYS_capset, &header, data) != 0) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
+                     "cannot give up CAP_NET_ADMIN in a child");
+    }
+}
+
+void mptcp_path_manager_register_hooks(apr_pool_t *pconf)
+{
+    /*
+     * Registered as soon as the module is loaded: if the new configuration
+     * of a reload cannot be read, httpd ends, and its endpoints have to go.
+     */
+    apr_pool_cleanup_register(pconf, NULL, on_pconf_cleared,
+                              apr_pool_cleanup_null);
+    /* last of all, when no other module will find fault any more */
+    ap_hook_post_config(apply_configuration, NULL, NULL,
+                        APR_HOOK_REALLY_LAST);
+    ap_hook_monitor(add_pending, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(drop_capability, NULL, NULL, APR_HOOK_LAST);
+}

@@ -1,0 +1,279 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Workers that several ProxyPass or BalancerMember lines share.
+ *
+ * A line whose URL begins with that of an earlier line's worker gets no
+ * worker of its own, and mod_proxy ignores its parameters (AH01146, AH01150):
+ * nobody is asked about them.  So when the configuration has been read, each
+ * line that says multipathtcp= is compared with what became of the worker
+ * which requests for its URL get; where they differ, the log is told which
+ * line made that worker, and what to write.
+ */
+
+#include "mod_mptcp.h"
+#include "mod_proxy.h"
+
+APLOG_USE_MODULE(mptcp);
+
+typedef proxy_worker *get_worker_fn(apr_pool_t *, proxy_balancer *,
+                                    proxy_server_conf *, const char *);
+typedef proxy_balancer *get_balancer_fn(apr_pool_t *, proxy_server_conf *,
+                                        const char *, int);
+
+/* A line of the configuration that may make a worker. */
+typedef struct {
+    const ap_directive_t *line;
+    const server_rec *s;
+    const char *balancer;               /* NULL: a direct worker */
+    const char *url;
+    const char *value;                  /* of multipathtcp=, or NULL */
+} worker_line;
+
+/* Reading the lines; pool: ptemp. */
+typedef struct {
+    apr_pool_t *p;
+    server_rec *main_server;
+    apr_array_header_t *lines;          /* of worker_line, in their order */
+    get_worker_fn *get_worker;
+    get_balancer_fn *get_balancer;
+} line_reader;
+
+/* ---- the lines -------------------------------------------------------- */
+
+static int is(const ap_directive_t *line, const char *name)
+{
+    return ap_cstr_casecmp(line->directive, name) == 0;
+}
+
+/* The words of a line that are no parameters, and the one of ours. */
+static apr_array_header_t *read_words(const char *args, worker_line *to,
+                                      apr_pool_t *p)
+{
+    apr_array_header_t *words = apr_array_make(p, 4, sizeof(char *));
+
+    while (*args) {
+        const char *word = ap_getword_conf(p, &args);
+
+        if (ap_cstr_casecmpn(word, "multipathtcp=", 13) == 0) {
+            to->value = word + 13;      /* the last counts */
+        }
+        else {
+            APR_ARRAY_PUSH(words, const char *) = word;
+        }
+    }
+    return words;
+}
+
+/* The first argument of a section. */
+static const char *argument_of(const ap_directive_t *section, apr_pool_t *p)
+{
+    const char *args = section->args;
+    char *argument = ap_getword_conf(p, &args);
+
+    if (*argument && argument[strlen(argument) - 1] == '>') {
+        argument[strlen(argument) - 1] = '\0';
+    }
+    return argument;
+}
+
+static int has_proxy_set(const ap_directive_t *section)
+{
+    const ap_directive_t *line;
+
+    for (line = section->first_child; line; line = line->next) {
+        if (is(line, "ProxySet")) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Is this line in a section that takes the place of its first argument? */
+static int in_section(const ap_directive_t *line, const char *prefix)
+{
+    return line->parent
+           && ap_cstr_casecmpn(line->parent->directive, prefix,
+                               strlen(prefix)) == 0;
+}
+
+/* Note a line if it may make a worker. */
+static void read_line(line_reader *reader, const ap_directive_t *line,
+                      const server_rec *s)
+{
+    worker_line found = { 0 };
+    apr_array_header_t *words;
+    int at = 0;                         /* of the URL among the words */
+
+    found.line = line;
+    found.s = s;
+    if (is(line, "ProxyPass") || is(line, "ProxyPassMatch")) {
+        words = read_words(line->args, &found, reader->p);
+        if (words->nelts && !strcmp(APR_ARRAY_IDX(words, 0, char *), "~")) {
+            at++;
+        }
+        if (!in_section(line, "<Location")) {
+            at++;
+        }
+    }
+    else if (is(line, "BalancerMember")) {
+        words = read_words(line->args, &found, reader->p);
+        if (in_section(line, "<Proxy")) {
+            found.balancer = argument_of(line->parent, reader->p);
+        }
+        else if (words->nelts) {
+            found.balancer = APR_ARRAY_IDX(words, at++, char *);
+        }
+    }
+    else if (is(line, "<Proxy") || is(line, "<ProxyMatch")) {
+        words = read_words(line->args, &found, reader->p);
+        if (!found.value && words->nelts < 2 && !has_proxy_set(line)) {
+            return;                     /* sets no parameter, so makes none */
+        }
+        found.value = NULL;             /* these are never ignored */
+        words = apr_array_make(reader->p, 1, sizeof(char *));
+        APR_ARRAY_PUSH(words, const char *) = argument_of(line, reader->p);
+    }
+    else {
+        return;
+    }
+    if (at < words->nelts) {
+        found.url = APR_ARRAY_IDX(words, at, char *);
+        APR_ARRAY_PUSH(reader->lines, worker_line) = found;
+    }
+}
+
+/* The server of a <VirtualHost>, by where that begins. */
+static server_rec *server_of(server_rec *s, const ap_directive_t *section)
+{
+    for (; s; s = s->next) {
+        if (s->defn_name && s->defn_line_number == (unsigned)section->line_num
+            && strcmp(s->defn_name, section->filename) == 0) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static void read_lines(line_reader *reader, const ap_directive_t *line,
+                       server_rec *s)
+{
+    for (; line && s; line = line->next) {
+        read_line(reader, line, s);
+        read_lines(reader, line->first_child,
+                   is(line, "<VirtualHost")
+                   ? server_of(reader->main_server, line) : s);
+    }
+}
+
+/* ---- the workers ------------------------------------------------------ */
+
+/* The worker that a line's URL gets in this server, or NULL. */
+static proxy_worker *worker_of(line_reader *reader, const worker_line *line,
+                               const server_rec *s)
+{
+    proxy_server_conf *conf = mptcp_proxy_conf(s);
+    proxy_balancer *balancer = NULL;
+
+    if (line->balancer) {
+        balancer = reader->get_balancer(reader->p, conf, line->balancer, 0);
+        if (!balancer) {
+            return NULL;
+        }
+    }
+    return reader->get_worker(reader->p, balancer, conf, line->url);
+}
+
+/*
+ * The line that made a worker: the first that gets it, of the server's own or
+ * else of those that it inherited.
+ */
+static const worker_line *maker_of(line_reader *reader,
+                                   const proxy_worker *worker,
+                                   const server_rec *s)
+{
+    const server_rec *from = s;
+
+    while (from) {
+        int i;
+
+        for (i = 0; i < reader->lines->nelts; i++) {
+            const worker_line *line = &APR_ARRAY_IDX(reader->lines, i,
+                                                     worker_line);
+
+            if (line->s == from && worker_of(reader, line, s) == worker) {
+                return line;
+            }
+        }
+        from = from != reader->main_server ? reader->main_server : NULL;
+    }
+    return NULL;
+}
+
+/* Say so if what a line says of multipathtcp is not what came of it. */
+static void compare(line_reader *reader, const worker_line *line)
+{
+    const proxy_worker *worker = worker_of(reader, line, line->s);
+    const worker_line *maker;
+    const char *other = "";
+
+    if (!worker || mptcp_worker_wants(worker, line->s)
+                   == (ap_cstr_casecmp(line->value, "on") == 0)) {
+        return;
+    }
+    maker = maker_of(reader, worker, line->s);
+    if (!maker || maker == line) {
+        /* a later ProxySet has changed it, as it may */
+        return;
+    }
+    if (strcmp(maker->url, line->url) != 0) {
+        other = ", or to have both put this line, of the longer URL, before "
+                "that one";
+    }
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, line->s,
+                 "%s:%d: multipathtcp=%s has no effect: mod_proxy uses the "
+                 "worker %s of %s:%d, which connects by %s. Write "
+                 "multipathtcp=%s there%s",
+                 line->line->filename, line->line->line_num, line->value,
+                 mptcp_worker_name(worker), maker->line->filename,
+                 maker->line->line_num,
+                 mptcp_worker_wants(worker, line->s) ? "MPTCP" : "TCP",
+                 line->value, other);
+}
+
+/* check_config, so that `httpd -t` says it too. */
+static int compare_lines(apr_pool_t *pconf, apr_pool_t *plog,
+                         apr_pool_t *ptemp, server_rec *s)
+{
+    line_reader reader;
+    int i;
+
+    (void)pconf;
+    (void)plog;
+    reader.p = ptemp;
+    reader.main_server = s;
+    reader.lines = apr_array_make(ptemp, 16, sizeof(worker_line));
+    reader.get_worker = (get_worker_fn *)
+        mptcp_proxy_function("ap_proxy_get_worker");
+    reader.get_balancer = (get_balancer_fn *)
+        mptcp_proxy_function("ap_proxy_get_balancer");
+    if (!mptcp_proxy_conf(s) || !reader.get_worker || !reader.get_balancer) {
+        return OK;
+    }
+
+    read_lines(&reader, ap_conftree, s);
+    for (i = 0; i < reader.lines->nelts; i++) {
+        const worker_line *line = &APR_ARRAY_IDX(reader.lines, i, worker_line);
+
+        if (line->value) {
+            compare(&reader, line);
+        }
+    }
+    return OK;
+}
+
+void mptcp_proxy_shared_register_hooks(void)
+{
+    /* after proxy_workers.c's, which settles what became of the workers */
+    ap_hook_check_config(compare_lines, NULL, NULL, APR_HOOK_MIDDLE);
+}

@@ -1,0 +1,381 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * What the log says at start: the MPTCP listeners, the path manager's limits
+ * and endpoints, whoever set them, and what stands in the way of multipath.
+ *
+ * The first three are notices, one line each; the rest are warnings which say
+ * what to write instead, and there are none when all is well.  Everything is
+ * asked of the kernel, not of the configuration: an administrator may have
+ * done with `ip mptcp` what could have been written here.  A server without
+ * MPTCP listeners and directives is told nothing.
+ */
+
+#include "mod_mptcp.h"
+
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+APLOG_USE_MODULE(mptcp);
+
+/* What the kernel says of path management, and of this host. */
+typedef struct {
+    server_rec *s;
+    apr_pool_t *p;
+    mptcp_limits limits;
+    apr_array_header_t *endpoints;      /* mptcp_endpoint */
+    struct ifaddrs *addresses;          /* NULL where they cannot be read */
+    int announced;                      /* how many endpoints are signal */
+} report;
+
+/* ---- asking ----------------------------------------------------------- */
+
+/* A sysctl's number below /proc/sys/net, or -1 where there is none. */
+static int sysctl_number(apr_pool_t *p, const char *name)
+{
+    apr_file_t *file;
+    char text[16];
+    apr_size_t got = sizeof(text) - 1;
+    int number = -1;
+
+    if (apr_file_open(&file, apr_pstrcat(p, "/proc/sys/net/", name, NULL),
+                      APR_FOPEN_READ, 0, p) != APR_SUCCESS) {
+        return -1;
+    }
+    if (apr_file_read(file, text, &got) == APR_SUCCESS) {
+        text[got] = '\0';
+        number = (int)apr_strtoi64(text, NULL, 10);
+    }
+    apr_file_close(file);
+    return number;
+}
+
+/* Is this a listener whose socket is MPTCP, whoever made it? */
+static int is_mptcp(const ap_listen_rec *lr)
+{
+    return lr->active && mptcp_listener_is_mptcp(lr);
+}
+
+static apr_status_t ask_kernel(report *r)
+{
+    mptcp_pm *pm;
+    apr_status_t rv = mptcp_pm_open(r->p, &pm);
+    int i;
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mptcp_pm_get_limits(pm, &r->limits);
+    if (rv == APR_SUCCESS) {
+        rv = mptcp_pm_get_endpoints(pm, r->p, &r->endpoints);
+    }
+    mptcp_pm_close(r->p, pm);
+    for (i = 0; rv == APR_SUCCESS && i < r->endpoints->nelts; i++) {
+        if (APR_ARRAY_IDX(r->endpoints, i, mptcp_endpoint).flags
+            & MPTCP_PM_ADDR_FLAG_SIGNAL) {
+            r->announced++;
+        }
+    }
+    return rv;
+}
+
+/* ---- what is in force ------------------------------------------------- */
+
+/* The MPTCP listeners by address, or NULL when there are none. */
+static const char *listeners_text(apr_pool_t *p)
+{
+    const char *text = NULL;
+    ap_listen_rec *lr;
+
+    for (lr = ap_listeners; lr; lr = lr->next) {
+        if (is_mptcp(lr)) {
+            text = text ? apr_psprintf(p, "%s, %pI", text, lr->bind_addr)
+                        : apr_psprintf(p, "%pI", lr->bind_addr);
+        }
+    }
+    return text;
+}
+
+static const char *endpoints_text(const report *r)
+{
+    const char *text = NULL;
+    int i;
+
+    for (i = 0; i < r->endpoints->nelts; i++) {
+        const mptcp_endpoint *ep = &APR_ARRAY_IDX(r->endpoints, i,
+                                                  mptcp_endpoint);
+        const char *one = mptcp_endpoint_text(r->p, ep, NULL);
+
+        if (!mptcp_endpoint_is_ours(r->s->process, ep)) {
+            one = apr_pstrcat(r->p, one, " (not by MPTCPEndpoint)", NULL);
+        }
+        text = text ? apr_pstrcat(r->p, text, ", ", one, NULL) : one;
+    }
+    return text ? text : "none";
+}
+
+/* ---- what stands in the way ------------------------------------------- */
+
+#define WARN(r, ...) \
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, (r)->s, __VA_ARGS__)
+
+static void check_switches(const report *r)
+{
+    if (sysctl_number(r->p, "mptcp/enabled") == 0
+        /* else it has been said when there was no socket */
+        && mptcp_main_conf()->listen_status == APR_SUCCESS) {
+        WARN(r, "MPTCP is switched off: new sockets will be TCP; write "
+             "'sysctl -w net.mptcp.enabled=1'");
+    }
+    if (sysctl_number(r->p, "mptcp/pm_type") > 0) {
+        WARN(r, "the kernel's path manager is switched off, and with it "
+             "limits and endpoints; write 'sysctl -w "
+             "net.mptcp.path_manager=kernel' (pm_type=0 before Linux 6.15)");
+    }
+    if (r->limits.value[MPTCP_LIMIT_SUBFLOWS] == 0) {
+        WARN(r, "no connection gets a second path: the limit of subflows is "
+             "0; write 'MPTCPLimits subflows=2'");
+    }
+    if (sysctl_number(r->p, "mptcp/allow_join_initial_addr_port") == 0
+        && r->announced == 0) {
+        WARN(r, "clients get no second path: they are told not to use the "
+             "address of the first (net.mptcp.allow_join_initial_addr_port "
+             "is 0), and of no other; write 'MPTCPEndpoint ADDRESS signal'");
+    }
+}
+
+/* An address that clients might be told of. */
+static int may_be_announced(const struct ifaddrs *ifa)
+{
+    const int up = IFF_UP | IFF_RUNNING;
+
+    if (!ifa->ifa_addr || (ifa->ifa_flags & up) != up
+        || (ifa->ifa_flags & IFF_LOOPBACK)) {
+        return 0;
+    }
+    if (ifa->ifa_addr->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *sin6
+            = (const struct sockaddr_in6 *)(const void *)ifa->ifa_addr;
+
+        return !IN6_IS_ADDR_LINKLOCAL(&sin6->sin6_addr);
+    }
+    return ifa->ifa_addr->sa_family == AF_INET;
+}
+
+static void endpoint_of(const struct ifaddrs *ifa, mptcp_endpoint *ep)
+{
+    memset(ep, 0, sizeof(*ep));
+    ep->family = ifa->ifa_addr->sa_family;
+    if (ep->family == AF_INET) {
+        ep->address.v4 = ((const struct sockaddr_in *)
+                          (const void *)ifa->ifa_addr)->sin_addr;
+    }
+    else {
+        ep->address.v6 = ((const struct sockaddr_in6 *)
+                          (const void *)ifa->ifa_addr)->sin6_addr;
+    }
+    ep->flags = MPTCP_PM_ADDR_FLAG_SIGNAL;
+}
+
+/*
+ * A host of several addresses announces none.  One address an interface and
+ * family is enough: temporary IPv6 addresses and aliases are no further path.
+ */
+static void check_announced(const report *r)
+{
+    const struct ifaddrs *ifa, *earlier;
+    const char *lines = NULL;
+    int count = 0;
+
+    if (r->announced > 0) {
+        return;
+    }
+    for (ifa = r->addresses; ifa; ifa = ifa->ifa_next) {
+        mptcp_endpoint ep;
+        const char *line;
+
+        if (!may_be_announced(ifa)) {
+            continue;
+        }
+        for (earlier = r->addresses; earlier != ifa;
+             earlier = earlier->ifa_next) {
+            if (may_be_announced(earlier)
+                && earlier->ifa_addr->sa_family == ifa->ifa_addr->sa_family
+                && strcmp(earlier->ifa_name, ifa->ifa_name) == 0) {
+                break;
+            }
+        }
+        if (earlier != ifa) {
+            continue;
+        }
+        endpoint_of(ifa, &ep);
+        line = apr_pstrcat(r->p, "'MPTCPEndpoint ",
+                           mptcp_endpoint_text(r->p, &ep, ifa->ifa_name), "'",
+                           NULL);
+        lines = lines ? apr_pstrcat(r->p, lines, ", ", line, NULL) : line;
+        count++;
+    }
+    if (count > 1) {
+        WARN(r, "clients learn of no second address, though this host has "
+             "%d; of these lines, write those whose address clients can "
+             "reach: %s", count, lines);
+    }
+}
+
+static int address_is(const apr_sockaddr_t *sa, const mptcp_endpoint *ep)
+{
+    const void *address = ep->family == AF_INET
+                          ? (const void *)&ep->address.v4 : &ep->address.v6;
+
+    return sa->family == ep->family
+           && memcmp(sa->ipaddr_ptr, address, sa->ipaddr_len) == 0;
+}
+
+/*
+ * Does a listener take joins that come to an announced address?  A wildcard
+ * of IPv6 is one of IPv4 too, unless it is said to be IPv6 alone.
+ */
+static int takes_joins(const ap_listen_rec *lr, const mptcp_endpoint *ep)
+{
+    static const struct in6_addr any;   /* 0.0.0.0 as well */
+    const apr_sockaddr_t *sa = lr->bind_addr;
+
+    if (memcmp(sa->ipaddr_ptr, &any, sa->ipaddr_len) != 0) {
+        return address_is(sa, ep);
+    }
+    return sa->family == ep->family
+           || (sa->family == AF_INET6
+               && mptcp_socket_option(lr->sd, IPPROTO_IPV6, IPV6_V6ONLY) == 0);
+}
+
+/*
+ * Listeners which an announced address without a port of its own does not
+ * lead to.  The joins go to the port of the first path, so any MPTCP listener
+ * of that port will do.
+ */
+static void check_listeners(const report *r, const mptcp_endpoint *ep)
+{
+    const char *address = mptcp_endpoint_address(r->p, ep);
+    const ap_listen_rec *lr, *other;
+
+    for (lr = ap_listeners; lr; lr = lr->next) {
+        if (!is_mptcp(lr)) {
+            continue;
+        }
+        for (other = ap_listeners; other; other = other->next) {
+            if (is_mptcp(other) && other->bind_addr->port
+                                   == lr->bind_addr->port
+                && takes_joins(other, ep)) {
+                break;
+            }
+        }
+        if (!other) {
+            WARN(r, "%s is announced, but connections to %pI cannot join "
+                 "there: nothing listens on its port %d by MPTCP; write "
+                 "'MPTCPListen %s:%d', or 'port %d' behind the endpoint",
+                 address, lr->bind_addr, lr->bind_addr->port,
+                 ep->family == AF_INET6
+                 ? apr_pstrcat(r->p, "[", address, "]", NULL) : address,
+                 lr->bind_addr->port, lr->bind_addr->port);
+        }
+    }
+}
+
+/* The interface an endpoint's address is on, or NULL. */
+static const char *interface_of(const report *r, const mptcp_endpoint *ep,
+                                char name[IF_NAMESIZE])
+{
+    const struct ifaddrs *ifa;
+
+    if (ep->ifindex) {
+        return if_indextoname(ep->ifindex, name);
+    }
+    for (ifa = r->addresses; ifa; ifa = ifa->ifa_next) {
+        mptcp_endpoint at;
+
+        if (ifa->ifa_addr && ifa->ifa_addr->sa_family == ep->family) {
+            endpoint_of(ifa, &at);
+            at.port = ep->port;
+            if (mptcp_endpoint_same_address(&at, ep)) {
+                return ifa->ifa_name;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* The kernel takes the higher of an interface's value and that of all. */
+static void check_rp_filter(const report *r, const mptcp_endpoint *ep)
+{
+    char name[IF_NAMESIZE];
+    const char *dev = interface_of(r, ep, name);
+    int here, all;
+
+    if (!dev || ep->family != AF_INET) {
+        return;
+    }
+    here = sysctl_number(r->p, apr_pstrcat(r->p, "ipv4/conf/", dev,
+                                           "/rp_filter", NULL));
+    all = sysctl_number(r->p, "ipv4/conf/all/rp_filter");
+    if ((here > all ? here : all) == 1) {
+        WARN(r, "the kernel drops packets for %s that come in by %s when the "
+             "way back is by another interface (rp_filter is strict); write "
+             "'sysctl -w net.ipv4.conf.%s.rp_filter=2'",
+             mptcp_endpoint_address(r->p, ep), dev, dev);
+    }
+}
+
+static void check_endpoints(const report *r)
+{
+    int i;
+
+    for (i = 0; i < r->endpoints->nelts; i++) {
+        const mptcp_endpoint *ep = &APR_ARRAY_IDX(r->endpoints, i,
+                                                  mptcp_endpoint);
+
+        if ((ep->flags & MPTCP_PM_ADDR_FLAG_SIGNAL) && !ep->port) {
+            check_listeners(r, ep);
+        }
+        check_rp_filter(r, ep);
+    }
+}
+
+void mptcp_start_report(server_rec *s, apr_pool_t *ptemp)
+{
+    const mptcp_server_conf *conf = mptcp_main_conf();
+    const char *listeners = listeners_text(ptemp);
+    report r;
+
+    if (!listeners && conf->endpoints->nelts == 0
+        && !*mptcp_limits_text(ptemp, &conf->limits)) {
+        return;
+    }
+    memset(&r, 0, sizeof(r));
+    r.s = s;
+    r.p = ptemp;
+    if (listeners) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "MPTCP listeners: %s",
+                     listeners);
+    }
+    if (ask_kernel(&r) != APR_SUCCESS) {
+        /* a kernel without a path manager: old, or netlink is forbidden */
+        return;
+    }
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "path manager's limits: %s",
+                 mptcp_limits_text(ptemp, &r.limits));
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                 "path manager's endpoints: %s", endpoints_text(&r));
+    if (getifaddrs(&r.addresses) != 0) {
+        r.addresses = NULL;
+    }
+    check_switches(&r);
+    if (listeners) {
+        check_announced(&r);
+        check_endpoints(&r);
+    }
+    if (r.addresses) {
+        freeifaddrs(r.addresses);
+    }
+}
