@@ -4,6 +4,7 @@
 #   make install    into httpd's module directory, below $(DESTDIR)
 #   make check      the test suite, on each of $(MPMS)
 #   make demo       two paths, measured and cut
+#   make bench      measured beside other servers; see docs/benchmarks.md
 #   make clean
 
 APXS    ?= apxs
@@ -68,3 +69,5 @@ clean:
 	rm -rf .libs *.la *.lo *.o *.slo t/unit/connection
 
 .PHONY: all install check demo clean
+
+include bench/bench.mk

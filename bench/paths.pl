@@ -24,7 +24,7 @@ use MPTCP::Client;
 my $bench  = Bench->begin($ENV{CONGESTION} ? "paths-$ENV{CONGESTION}" : 'paths');
 my $short  = Bench::short();
 my $rounds = $short ? 1 : 3;
-my $size   = $short ? 4e6 : 30e6;
+my $size   = $short ? 2e6 : 30e6;
 # name => rates in Mbit/s; the first path is the one that TCP is given
 my @shapes = (['50+50', 50, 50], ['50+10', 50, 10], ['30+30+30', 30, 30, 30]);
 @shapes = $shapes[0] if $short || $ENV{CONGESTION};

@@ -68,7 +68,7 @@ sub minutes { my ($s) = @_; return $s < 90 ? "$s s" : sprintf '%.0f minutes', $s
 sub measured_on {
     my ($meta, $more) = @_;
     my $short = Bench::short() ? 'SHORT RUN. ' : '';
-    return $short . join ', ', grep { defined && length } $more,
+    return ucfirst $short . join ', ', grep { defined && length } $more,
         "hosts are namespaces of one machine", $meta->{system} =~ s/ x86_64//r,
         $meta->{processor}, "congestion control $meta->{congestion}", $meta->{date};
 }
@@ -108,7 +108,7 @@ itself. Proxied: a TCP client with a fast link to the server, which is a proxy;
 the paths are between it and an MPTCP backend, the same for all. An upload ends
 when the receiving kernel has all of it. Every transfer was intact (SHA-256 at
 both ends) unless it says otherwise. Goal: 1.95 or more of two equal paths;
-headers leave 1.97.
+MPTCP's headers leave 1.96.
 END
     my @runs = Bench::table('paths');
     my @shapes = uniq map { $_->{shape} } @runs;
@@ -180,7 +180,7 @@ sub ratio_plot {
     my ($meta, $runs, $shapes, $short) = @_;
     my @servers = grep { $_ ne 'httpd' } ordered(map { $_->{server} } @$runs);
     my $rows = 14 * @servers + 16;
-    my $height = 92 + 2 * (@$shapes * $rows + 56) + 40;
+    my $height = 92 + 2 * (@$shapes * $rows + 56) + 20;
     my $plot = Bench::Plot->new(width => 900, height => $height,
         title => 'Several paths at once, as a ratio to one TCP path', note => measured_on($meta,
             'median of ' . $meta->{rounds} . ' rounds'));
@@ -192,6 +192,7 @@ sub ratio_plot {
                 top => $top{$via}, width => 360, height => @$shapes * $rows, title => "$direction, $via",
                 x => [0, $most], y => [@$shapes + 0.5, 0.5], y_names => [map { $short->{$_} } @$shapes],
                 y_hidden => $direction eq 'upload', x_label => 'ratio to one TCP path');
+            $panel->mark_x(1);
             for my $n (0 .. $#$shapes) {
                 for my $k (0 .. $#servers) {
                     my $ratio = ratio($runs, $shapes->[$n], $via, $direction, $servers[$k]) // next;
@@ -201,7 +202,6 @@ sub ratio_plot {
                         down => $shift + 4, size => 10);
                 }
             }
-            $panel->mark_x(1);
         }
     }
     $plot->legend(16, 54, map { [title($_), $COLOR{$_}] } @servers);
@@ -219,7 +219,7 @@ sub rates_plot {
     $columns = @servers if @servers < $columns;
     my $lines = POSIX::ceil(@servers / $columns);
     my $wide = (900 - 60 - 20) / $columns;
-    my $plot = Bench::Plot->new(width => 900, height => 92 + 175 * $lines + 40, title => $title,
+    my $plot = Bench::Plot->new(width => 900, height => 92 + 175 * $lines + 18, title => $title,
         note => measured_on($meta, $more));
     my $last = max map { $_->{seconds} } @$rows;
     for my $i (0 .. $#servers) {
@@ -324,13 +324,12 @@ sub say_broken {
 
 sub stall_plot {
     my ($meta, $cuts, $cases, $servers) = @_;
-    my $height = 92 + 26 * @$servers * @$cases / 2;
     my $columns = 2;
     my $lines = POSIX::ceil(@$cases / $columns);
     my $tall = 22 * @$servers + 8;
     my $plot = Bench::Plot->new(width => 900, height => 80 + $lines * ($tall + 70) + 10,
         title => 'When a path is cut: the longest time in which nothing arrives',
-        note => measured_on($meta, 'two paths of 50 Mbit/s, a dot for each trial'));
+        note => measured_on($meta, 'dashed: the goal, 0.2 s; a dot for each trial; two paths of 50 Mbit/s'));
     for my $i (0 .. $#$cases) {
         my ($direction, $path, $how) = $cases->[$i]->@*;
         my ($column, $line) = ($i % $columns, int $i / $columns);
@@ -338,7 +337,7 @@ sub stall_plot {
             width => 340, height => $tall, title => "$direction, path $path, $how",
             x => [0.01, 20], x_log => 1, y => [@$servers + 0.5, 0.5], y_names => [map { title($_) } @$servers],
             y_hidden => $column, x_label => 'longest stall (s)');
-        $panel->mark_x(0.2, 'goal 0.2', side => 0);
+        $panel->mark_x(0.2);
         for my $n (0 .. $#$servers) {
             my @own = select_rows($cuts, server => $servers->[$n], direction => $direction, path => $path,
                 how => $how);
@@ -443,7 +442,7 @@ END
         'others that open MPTCP connections (trunk, mptcpize) is where to look for what the',
         "module adds. All connections of the ones with MPTCP were MPTCP in the kernel's counters.")
         if !grep { $_->{way} =~ /^(?:on|trunk|mptcpize)$/ && $_->{mptcp} < $_->{opened} } @rows;
-    my $plot = Bench::Plot->new(width => 900, height => 96 + 24 * @ways + 90,
+    my $plot = Bench::Plot->new(width => 900, height => 96 + 24 * @ways + 68,
         title => 'Requests a second through mod_proxy, as a ratio to stock TCP',
         note => measured_on($meta, "a dot for each of $meta->{rounds} rounds of $meta->{run} s, and the median"));
     my %color = (off => '#999999', loaded => '#777777', on => $COLOR{mod_mptcp}, trunk_off => '#e8a77a',
@@ -486,7 +485,7 @@ END
             formatted('%d', $_->{page_connections}), formatted('%.3f', $_->{ss})] } @rows);
     my @mptcp = select_rows(\@rows, protocol => 'mptcp');
     return if @mptcp < 2 || !grep { $_->{page_all} ne '' } @mptcp;
-    my $plot = Bench::Plot->new(width => 720, height => 420, title => 'Time to look at live MPTCP connections',
+    my $plot = Bench::Plot->new(width => 720, height => 404, title => 'Time to look at live MPTCP connections',
         note => measured_on($meta, 'each connection has two subflows'));
     my @times = map { my $row = $_; grep { $_ ne '' } @$row{qw(page_default page_all ss)} } @mptcp;
     my $panel = $plot->panel(left => 80, top => 76, width => 610, height => 240, x_log => 1, y_log => 1,

@@ -24,7 +24,7 @@ sub new {
     my ($class, %o) = @_;
     my $self = bless { %o, out => [] }, $class;
     $self->text(16, 26, $o{title}, size => 16, weight => 'bold');
-    my $lines = my @note = wrapped($o{note} // '', $o{width} / 5.7);
+    my $lines = my @note = wrapped($o{note} // '', $o{width} / 6);
     $self->text(16, $o{height} - 10 - LINE * ($lines - 1 - $_), $note[$_], size => 11, color => SOFT)
         for 0 .. $#note;
     return $self;
@@ -48,12 +48,13 @@ sub escaped {
     return $text =~ s/([&<>"])/$for{$1}/gr;
 }
 
-# anchor => 'start' (or 'middle', 'end'), rotate => degrees
+# anchor => 'start' (or 'middle', 'end'), rotate => degrees.  A white border
+# keeps it readable on lines.
 sub text {
     my ($self, $x, $y, $text, %o) = @_;
     my $rotate = $o{rotate} ? sprintf ' transform="rotate(%d %.1f %.1f)"', $o{rotate}, $x, $y : '';
     $self->add(sprintf '<text x="%.1f" y="%.1f" font-size="%d" fill="%s" text-anchor="%s"'
-        . ' font-weight="%s"%s>%s</text>', $x, $y, $o{size} // 12, $o{color} // TEXT,
+        . ' font-weight="%s" stroke="white" stroke-width="3" paint-order="stroke"%s>%s</text>', $x, $y, $o{size} // 12, $o{color} // TEXT,
         $o{anchor} // 'start', $o{weight} // 'normal', $rotate, escaped($text));
     return;
 }
