@@ -40,10 +40,12 @@ sub run {
         open my $file, '<', '/proc/net/dev' or die "/proc/net/dev: $!\n";
         my %counted = map { /^\s*(\S+):\s*(\d+)(?:\s+\d+){7}\s+(\d+)/ ? ($1 => "$2 $3") : () }
             <$file>;
-        printf "%.4f %s\n", time, join ' ', map { $counted{$_} // '0 0' } @devices;
+        printf "%.6f %s\n", time, join ' ', map { $counted{$_} // '0 0' } @devices;
         $next += EVERY;
-        my $left = $next - time;
-        sleep $left if $left > 0;
+        # Late ones are not made up for.
+        my $now = time;
+        $next = $now + EVERY / 2 if $next < $now + EVERY / 2;
+        sleep $next - $now;
     }
 }
 
