@@ -16,8 +16,8 @@ LDFLAGS ?=
 MODULE  = .libs/mod_mptcp.so
 SOURCES = mod_mptcp.c listen_directives.c listen_hooks.c listen_change.c \
           proxy_workers.c proxy_shared.c proxy_sockets.c import_redirect.c \
-          path_manager.c pm_reconcile.c netlink.c start_report.c \
-          connection.c variables.c backend.c
+          path_manager.c pm_reconcile.c pm_state.c netlink.c \
+          start_report.c connection.c variables.c backend.c
 HEADERS = mod_mptcp.h
 
 PKG_CONFIG  ?= pkg-config

@@ -7,12 +7,13 @@
  * every scheme: create_req is run by http and uwsgi alone, connections that
  * are reused or carry no conn_rec (ajp, fcgi, scgi) pass by none.  But every
  * scheme's module calls ap_proxy_determine_connection() with both, and
- * ap_proxy_release_connection() when it has done; mod_proxy_connect calls
- * ap_proxy_connect_to_backend().  These imports are redirected here
+ * ap_proxy_release_connection() when it has done; but mod_proxy_ftp, instead
+ * of the first, ap_proxy_connection_create_ex(), and mod_proxy_connect nothing
+ * of these, but ap_proxy_connect_to_backend().  These imports are redirected here
  * (import_redirect.c), each to a function that takes note and calls the real
  * one; and only where the configuration reads MPTCP_BACKEND.
  *
- * A connection belongs to its request from determine to release.  After that
+ * A connection belongs to its request until its release.  After that
  * another request, in another thread, may have it: so what a log is to say is
  * read at release.
  */
@@ -21,8 +22,6 @@
 #include "mod_proxy.h"
 
 #include "util_filter.h"
-
-#include <dlfcn.h>
 
 APLOG_USE_MODULE(mptcp);
 
@@ -41,6 +40,11 @@ void mptcp_backend_wanted(int anywhere, int in_logs)
 {
     observed = anywhere;
     logged = in_logs;
+}
+
+int mptcp_backend_is_observed(void)
+{
+    return observed;
 }
 
 /* Will somebody ask when the connection is gone? */
@@ -103,11 +107,11 @@ static apr_status_t set_environment(ap_filter_t *f, apr_bucket_brigade *bb)
 
 typedef __typeof__(ap_proxy_determine_connection) determine_fn;
 typedef __typeof__(ap_proxy_release_connection) release_fn;
-typedef __typeof__(ap_proxy_connect_to_backend) connect_fn;
+typedef __typeof__(ap_proxy_connection_create_ex) create_fn;
 
 static determine_fn determine_connection;
 static release_fn release_connection;
-static connect_fn connect_to_backend;
+static create_fn create_connection;
 
 /*
  * The functions in place of which ours are called.  Found by name: mod_proxy
@@ -117,15 +121,10 @@ static connect_fn connect_to_backend;
  */
 static determine_fn *real_determine_connection;
 static release_fn *real_release_connection;
-static connect_fn *real_connect_to_backend;
+static create_fn *real_create_connection;
 
 /* A request, for the first time or after a failover, gets a connection. */
-static int determine_connection(apr_pool_t *p, request_rec *r,
-                                proxy_server_conf *conf, proxy_worker *worker,
-                                proxy_conn_rec *conn, apr_uri_t *uri,
-                                char **url, const char *proxyname,
-                                apr_port_t proxyport, char *server_portstr,
-                                int server_portstr_size)
+static void attach(request_rec *r, proxy_conn_rec *conn)
 {
     mptcp_request *request = mptcp_request_get(r);
 
@@ -136,9 +135,33 @@ static int determine_connection(apr_pool_t *p, request_rec *r,
         request->backend_filter = 1;
         ap_add_output_filter(FILTER_NAME, NULL, r, r->connection);
     }
+}
+
+static int determine_connection(apr_pool_t *p, request_rec *r,
+                                proxy_server_conf *conf, proxy_worker *worker,
+                                proxy_conn_rec *conn, apr_uri_t *uri,
+                                char **url, const char *proxyname,
+                                apr_port_t proxyport, char *server_portstr,
+                                int server_portstr_size)
+{
+    attach(r, conn);
     return real_determine_connection(p, r, conf, worker, conn, uri, url,
                                      proxyname, proxyport, server_portstr,
                                      server_portstr_size);
+}
+
+/*
+ * Every scheme but ftp has attached its connection before.  The requests of
+ * mod_proxy_hcheck, which have no client, are left alone.
+ */
+static int create_connection(const char *proxy_function, proxy_conn_rec *conn,
+                             request_rec *r)
+{
+    if ((r->proxyreq == PROXYREQ_PROXY || r->proxyreq == PROXYREQ_REVERSE)
+        && mptcp_request_get(r)->backend != conn) {
+        attach(r, conn);
+    }
+    return real_create_connection(proxy_function, conn, r);
 }
 
 static int release_connection(const char *proxy_function,
@@ -163,40 +186,28 @@ static int release_connection(const char *proxy_function,
 }
 
 /* A tunnel has its socket to itself, and closes it before it is logged. */
-static int connect_to_backend(apr_socket_t **newsock,
-                              const char *proxy_function,
-                              apr_sockaddr_t *backend_addr,
-                              const char *backend_name,
-                              proxy_server_conf *conf, request_rec *r)
+void mptcp_backend_tunnel(request_rec *r, apr_socket_t *sd)
 {
-    int failed = real_connect_to_backend(newsock, proxy_function,
-                                         backend_addr, backend_name, conf, r);
-
-    if (!failed && is_wanted_later(r)) {
-        note_state(mptcp_request_get(r), *newsock);
+    if (observed && is_wanted_later(r)) {
+        note_state(mptcp_request_get(r), sd);
     }
-    return failed;
 }
 
 /* ---- hooks ------------------------------------------------------------ */
 
-/* Redirect one function in every module that imports it. */
-static void redirect_everywhere(const char *symbol, void *replacement,
-                                apr_pool_t *pconf, server_rec *s)
+/* Redirect one function wherever it is imported. */
+static void redirect(const char *symbol, void *replacement, apr_pool_t *pconf,
+                     server_rec *s)
 {
-    int i;
+    const char *reason;
+    apr_status_t rv = mptcp_import_redirect(NULL, symbol, replacement, pconf,
+                                            &reason);
 
-    for (i = 0; ap_loaded_modules[i]; i++) {
-        const char *reason;
-        apr_status_t rv = mptcp_import_redirect(ap_loaded_modules[i], symbol,
-                                                replacement, pconf, &reason);
-
-        if (rv != APR_SUCCESS && !APR_STATUS_IS_ENOENT(rv)) {
-            ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
-                         "%s is not known for requests of %s: cannot "
-                         "redirect its %s: %s", MPTCP_BACKEND_VARIABLE,
-                         ap_loaded_modules[i]->name, symbol, reason);
-        }
+    /* that nobody imports it, where there is no scheme's module, is fine */
+    if (rv != APR_SUCCESS && !APR_STATUS_IS_ENOENT(rv)) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                     "%s is not known: cannot redirect %s: %s",
+                     MPTCP_BACKEND_VARIABLE, symbol, reason);
     }
 }
 
@@ -209,23 +220,25 @@ static int observe_proxy(apr_pool_t *pconf, apr_pool_t *plog,
     if (!observed || !ap_find_linked_module("mod_proxy.c")) {
         return OK;
     }
-    real_determine_connection
-        = (determine_fn *)dlsym(RTLD_DEFAULT, "ap_proxy_determine_connection");
-    real_release_connection
-        = (release_fn *)dlsym(RTLD_DEFAULT, "ap_proxy_release_connection");
-    real_connect_to_backend
-        = (connect_fn *)dlsym(RTLD_DEFAULT, "ap_proxy_connect_to_backend");
-
-    if (real_determine_connection && real_release_connection) {
-        redirect_everywhere("ap_proxy_determine_connection",
-                            (void *)determine_connection, pconf, s);
-        redirect_everywhere("ap_proxy_release_connection",
-                            (void *)release_connection, pconf, s);
+    real_determine_connection = (determine_fn *)
+        mptcp_proxy_function("ap_proxy_determine_connection");
+    real_release_connection = (release_fn *)
+        mptcp_proxy_function("ap_proxy_release_connection");
+    real_create_connection = (create_fn *)
+        mptcp_proxy_function("ap_proxy_connection_create_ex");
+    if (!real_determine_connection || !real_release_connection
+        || !real_create_connection) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "%s is not known: mod_proxy's functions are not found",
+                     MPTCP_BACKEND_VARIABLE);
+        return OK;
     }
-    if (real_connect_to_backend) {
-        redirect_everywhere("ap_proxy_connect_to_backend",
-                            (void *)connect_to_backend, pconf, s);
-    }
+    redirect("ap_proxy_determine_connection", (void *)determine_connection,
+             pconf, s);
+    redirect("ap_proxy_release_connection", (void *)release_connection,
+             pconf, s);
+    redirect("ap_proxy_connection_create_ex", (void *)create_connection,
+             pconf, s);
     return OK;
 }
 

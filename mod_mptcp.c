@@ -96,6 +96,29 @@ int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer)
     return 0;
 }
 
+int mptcp_sysctl_number(apr_pool_t *p, const char *name)
+{
+    apr_file_t *file;
+    char text[16];
+    apr_size_t got = sizeof(text) - 1;
+    char *end;
+    int number = -1;
+
+    if (apr_file_open(&file, apr_pstrcat(p, "/proc/sys/net/", name, NULL),
+                      APR_FOPEN_READ, 0, p) != APR_SUCCESS) {
+        return -1;
+    }
+    if (apr_file_read(file, text, &got) == APR_SUCCESS) {
+        text[got] = '\0';
+        number = (int)apr_strtoi64(text, &end, 10);
+        if (end == text) {
+            number = -1;
+        }
+    }
+    apr_file_close(file);
+    return number;
+}
+
 apr_array_header_t *mptcp_process_array(process_rec *process, const char *key,
                                         int size)
 {

@@ -178,6 +178,13 @@ const char *mptcp_refusal_text(apr_status_t status);
 int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer);
 
 /**
+ * The value of a sysctl.
+ * @param name Below net, with slashes: "mptcp/enabled"
+ * @return -1 where this kernel has none of that name, or no number there
+ */
+int mptcp_sysctl_number(apr_pool_t *p, const char *name);
+
+/**
  * An array that outlives restarts, which this module's own statics do not: it
  * is unloaded and loaded again.  For the parent, while it has a single thread.
  * @param key Its name, with a number that changes with its elements' type,
@@ -403,6 +410,15 @@ void mptcp_backend_register_hooks(void);
  */
 void mptcp_backend_wanted(int anywhere, int in_logs);
 
+/** Was it said that MPTCP_BACKEND is read anywhere? */
+int mptcp_backend_is_observed(void);
+
+/**
+ * To be called when a CONNECT tunnel has been connected.
+ * @param sd Its socket
+ */
+void mptcp_backend_tunnel(request_rec *r, apr_socket_t *sd);
+
 /**
  * What the request's connection to its backend is, or was.  One system call
  * at the first call for each request, while the connection is there.
@@ -507,6 +523,48 @@ const char *mptcp_endpoint_text(apr_pool_t *p, const mptcp_endpoint *ep,
 
 /** Limits in the words of `ip mptcp limits set`; what is unset is left out */
 const char *mptcp_limits_text(apr_pool_t *p, const mptcp_limits *limits);
+
+/* ---- pm_state.c: what this server has changed in the path manager ------ */
+
+/** What a limit was set to, and what it was before. */
+typedef struct {
+    int is_set;
+    int value;
+    int before;
+} mptcp_pm_limit;
+
+/** Pool: process->pool, and a file; see pm_state.c before changing it. */
+typedef struct {
+    char version[16];
+    char boot_id[40];
+    apr_uint64_t netns_device;          /**< of /proc/self/ns/net */
+    apr_uint64_t netns_inode;
+    apr_uint64_t owner_started;         /**< clock ticks since boot */
+    pid_t owner;                        /**< the parent process */
+    int file_is_anothers;               /**< who runs: it is not touched */
+    mptcp_pm_limit limit[MPTCP_LIMITS];
+    int count;                          /**< of endpoints */
+    mptcp_endpoint endpoint[MPTCP_ENDPOINTS_MAX];
+} mptcp_pm_state;
+
+/** @return NULL in a process that has not applied a configuration */
+mptcp_pm_state *mptcp_pm_state_of(apr_pool_t *process_pool);
+
+/**
+ * The state of this server.  It is made for the first configuration, and has
+ * then what a server of this PidFile left when it was killed.
+ */
+mptcp_pm_state *mptcp_pm_state_make(server_rec *s, apr_pool_t *ptemp);
+
+/** Is there anything that is to be taken back at the end? */
+int mptcp_pm_state_is_anything(const mptcp_pm_state *state);
+
+/**
+ * Write the file, or remove it when there is nothing to take back.
+ * @param s For the log; NULL at exit
+ */
+void mptcp_pm_state_save(const mptcp_pm_state *state, server_rec *s,
+                         apr_pool_t *ptemp);
 
 /* ---- pm_reconcile.c: the kernel is brought to what is wanted ----------- */
 

@@ -5,246 +5,35 @@
  * and back.
  *
  * Endpoints and limits belong to the network namespace, not to a process.  So
- * this file remembers what it has added (pm_state), and changes nothing else:
- * an endpoint is ours only if we added it and the kernel still has just that
- * one; an equal one that was there before is used and left.  Only differences
- * are applied, so a reload does not touch what stays.
- *
- * What is remembered has to outlive
- *   a reload, which unloads this module: it is in process->pool;
- *   the parent, should it be killed: it is in a file beside the PidFile, which
- *   the next start reads.  The file names the boot, the network namespace and
- *   the process it belongs to, so that nothing is claimed that another server
- *   added, or that the kernel has forgotten since.
+ * it is remembered what this server has added (pm_state.c), and nothing else
+ * is changed: an endpoint is ours only if we added it and the kernel still has
+ * just that one; an equal one that was there before is used and left.  Only
+ * differences are applied, so a reload does not touch what stays.
  *
  * All of it happens in the parent, in a single thread.  Children have a copy
- * of pm_state, to read, and their pools undo nothing: the undoing cleanup is
- * pconf's, which no child destroys, and it looks at the process id.
+ * of what is remembered, to read, and their pools undo nothing: the undoing
+ * cleanup is pconf's, which no child destroys, and it looks at the process id.
  */
 
 #include "mod_mptcp.h"
-#include "mpm_common.h"                 /* ap_pid_fname */
+#include "mpm_common.h"                 /* ap_hook_monitor() */
 
-#include "apr_file_io.h"
-
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <net/if.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/types.h>
 #include <unistd.h>
 
 APLOG_USE_MODULE(mptcp);
-
-/* What we set a limit to, and what it was before. */
-typedef struct {
-    int is_set;
-    int value;
-    int before;
-} pm_limit;
-
-/*
- * What this server has changed in the kernel.  It is written to the file as
- * it stands: whoever reads it is the same machine in the same boot.  VERSION
- * changes with this structure, since a reload, or a start after a crash, may
- * bring another version of the module.
- */
-#define PM_STATE_VERSION "mod_mptcp pm 1"
-
-typedef struct {
-    char version[16];
-    char boot_id[40];
-    apr_uint64_t netns_device;
-    apr_uint64_t netns_inode;
-    apr_uint64_t owner_started;         /* see process_started() */
-    pid_t owner;
-    int file_is_anothers;               /* who runs: it is not touched */
-    pm_limit limit[MPTCP_LIMITS];
-    int count;
-    mptcp_endpoint endpoint[MPTCP_ENDPOINTS_MAX];
-} pm_state;
-
-#define PM_STATE_KEY "mod_mptcp:" PM_STATE_VERSION
 
 /* The work of one hook. */
 typedef struct {
     mptcp_pm *pm;
     apr_pool_t *p;
     server_rec *s;                      /* for the log; NULL at exit */
-    pm_state *state;
+    mptcp_pm_state *state;
     apr_array_header_t *present;        /* mptcp_endpoint: in the kernel */
     const char *refused;                /* commands that took a privilege */
 } pm_work;
-
-/* ---- who and where we are --------------------------------------------- */
-
-/* The start of a small file, or "" where it cannot be read. */
-static void read_text(const char *name, char *text, apr_size_t size)
-{
-    ssize_t got = -1;
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
-
-    if (fd >= 0) {
-        got = read(fd, text, size - 1);
-        close(fd);
-    }
-    text[got > 0 ? got : 0] = '\0';
-}
-
-/*
- * When a process was started, in clock ticks since boot, or 0 if it does not
- * run: field 22 of /proc/PID/stat.  With its id it names a process, while ids
- * alone are used again.
- */
-static apr_uint64_t process_started(pid_t pid)
-{
-    char name[40], text[1024], *field;
-    int i;
-
-    apr_snprintf(name, sizeof(name), "/proc/%ld/stat", (long)pid);
-    read_text(name, text, sizeof(text));
-    field = strrchr(text, ')');         /* the command may have any character */
-    for (i = 2; field && i < 22; i++) {
-        field = strchr(field + 1, ' ');
-    }
-    return field ? (apr_uint64_t)apr_strtoi64(field, NULL, 10) : 0;
-}
-
-static void identify(pm_state *state)
-{
-    struct stat netns;
-
-    memset(state, 0, sizeof(*state));
-    apr_cpystrn(state->version, PM_STATE_VERSION, sizeof(state->version));
-    read_text("/proc/sys/kernel/random/boot_id", state->boot_id,
-              sizeof(state->boot_id));
-    if (stat("/proc/self/ns/net", &netns) == 0) {
-        state->netns_device = netns.st_dev;
-        state->netns_inode = netns.st_ino;
-    }
-    state->owner = getpid();
-    state->owner_started = process_started(state->owner);
-}
-
-/* ---- what is remembered ----------------------------------------------- */
-
-static pm_state *state_of(process_rec *process)
-{
-    void *state = NULL;
-
-    apr_pool_userdata_get(&state, PM_STATE_KEY, process->pool);
-    return state;
-}
-
-/* One a server, as its PidFile is; below DefaultRuntimeDir, if relative. */
-static const char *state_file(apr_pool_t *p)
-{
-    return ap_runtime_dir_relative(p, apr_pstrcat(p, ap_pid_fname, ".mptcp",
-                                                  NULL));
-}
-
-/*
- * What a server of this PidFile left when it was killed, if it was in this
- * network namespace and boot: its endpoints and limits become ours.
- */
-static void take_over_leftovers(pm_state *state, server_rec *s, apr_pool_t *p)
-{
-    const char *name = state_file(p);
-    pm_state left;
-    apr_file_t *file;
-    apr_size_t got = 0;
-    apr_status_t rv;
-
-    rv = name ? apr_file_open(&file, name, APR_FOPEN_READ
-                              | APR_FOPEN_BINARY, 0, p) : APR_ENOENT;
-    if (rv == APR_SUCCESS) {
-        rv = apr_file_read_full(file, &left, sizeof(left), &got);
-        apr_file_close(file);
-    }
-    if (rv != APR_SUCCESS) {
-        if (!APR_STATUS_IS_ENOENT(rv)) {
-            ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
-                         "cannot read %s: endpoints that a killed server "
-                         "left are not recognised", name);
-        }
-        return;
-    }
-    if (memcmp(left.version, state->version, sizeof(left.version)) != 0
-        || memcmp(left.boot_id, state->boot_id, sizeof(left.boot_id)) != 0
-        || left.netns_device != state->netns_device
-        || left.netns_inode != state->netns_inode
-        || left.count < 0 || left.count > MPTCP_ENDPOINTS_MAX) {
-        return;
-    }
-    if (process_started(left.owner) == left.owner_started
-        && left.owner != state->owner) {
-        state->file_is_anothers = 1;
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "%s belongs to process %ld, which runs: its endpoints "
-                     "are left alone; give each server a PidFile of its own",
-                     name, (long)left.owner);
-        return;
-    }
-    memcpy(state->limit, left.limit, sizeof(left.limit));
-    memcpy(state->endpoint, left.endpoint, sizeof(left.endpoint));
-    state->count = left.count;
-    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
-                 "recognised %d endpoints and %d limits that process %ld left "
-                 "behind", left.count, left.limit[0].is_set
-                 + left.limit[1].is_set, (long)left.owner);
-}
-
-/* The file is whole or not there: it is written aside and renamed. */
-static apr_status_t write_state(const pm_state *state, const char *name,
-                                apr_pool_t *p)
-{
-    char *aside = apr_pstrcat(p, name, ".XXXXXX", NULL);
-    apr_file_t *file;
-    apr_status_t rv = apr_file_mktemp(&file, aside, APR_FOPEN_CREATE
-                                      | APR_FOPEN_EXCL | APR_FOPEN_WRITE
-                                      | APR_FOPEN_BINARY, p);
-
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    rv = apr_file_write_full(file, state, sizeof(*state), NULL);
-    apr_file_close(file);
-    if (rv == APR_SUCCESS) {
-        rv = apr_file_rename(aside, name, p);
-    }
-    if (rv != APR_SUCCESS) {
-        apr_file_remove(aside, p);
-    }
-    return rv;
-}
-
-static int has_changed_anything(const pm_state *state)
-{
-    return state->count > 0 || state->limit[MPTCP_LIMIT_SUBFLOWS].is_set
-           || state->limit[MPTCP_LIMIT_ADD_ADDR_ACCEPTED].is_set;
-}
-
-static void save_state(const pm_state *state, server_rec *s, apr_pool_t *p)
-{
-    const char *name = state_file(p);
-    apr_status_t rv;
-
-    if (!name || state->file_is_anothers) {
-        return;
-    }
-    if (!has_changed_anything(state)) {
-        apr_file_remove(name, p);       /* there mostly is none */
-        return;
-    }
-    rv = write_state(state, name, p);
-    if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
-                     "cannot write %s: should httpd be killed, the next "
-                     "start will take its endpoints for somebody else's",
-                     name);
-    }
-}
 
 /* ---- comparing -------------------------------------------------------- */
 
@@ -304,7 +93,7 @@ static const mptcp_endpoint *find_address(const pm_work *work,
 
 int mptcp_endpoint_is_ours(process_rec *process, const mptcp_endpoint *ep)
 {
-    const pm_state *state = state_of(process);
+    const mptcp_pm_state *state = mptcp_pm_state_of(process->pool);
 
     return state && find(state->endpoint, state->count, ep) != NULL;
 }
@@ -346,21 +135,19 @@ static apr_status_t try_address(const mptcp_endpoint *ep)
  * same.  Since 6.18 MPTCP_INFO counts such endpoints, in a byte that was
  * reserved and zero before; to be asked when there is one.
  */
-static int knows_laminar(void)
+static int knows_laminar(apr_pool_t *p)
 {
     enum { LAMINAR_MAX = 81 };          /* its offset */
     unsigned char info[128] = { 0 };
     socklen_t length = sizeof(info);
-    char pm_type[4];
     int known = 1;                      /* where it cannot be asked */
-    int fd;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
 
-    read_text("/proc/sys/net/mptcp/pm_type", pm_type, sizeof(pm_type));
-    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
     if (fd < 0) {
         return known;
     }
-    if (pm_type[0] == '0'               /* the kernel's, which counts them */
+    /* it is the kernel's own path manager that counts them */
+    if (mptcp_sysctl_number(p, "mptcp/pm_type") == 0
         && getsockopt(fd, SOL_MPTCP, MPTCP_INFO, info, &length)
            == 0) {
         known = length > LAMINAR_MAX && info[LAMINAR_MAX] > 0;
@@ -396,6 +183,8 @@ static const char *add_refusal_text(const pm_work *work,
         return "its port is taken on that address: if a listener has it, "
                "leave port out or write another; connections that have ended "
                "hold it for a minute, and the endpoint is added then";
+    case EAFNOSUPPORT:
+        return "this kernel does not have the address's family";
     case EEXIST:
     case EBUSY:
     case EINVAL:
@@ -451,7 +240,8 @@ static void add_endpoint(pm_work *work, mptcp_wanted_endpoint *line,
                          add_refusal_text(work, ep, rv));
         }
     }
-    else if ((ep->flags & MPTCP_PM_ADDR_FLAG_LAMINAR) && !knows_laminar()) {
+    else if ((ep->flags & MPTCP_PM_ADDR_FLAG_LAMINAR)
+             && !knows_laminar(work->p)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, work->s,
                      "MPTCPEndpoint %s: this kernel does not know laminar, "
                      "which needs Linux 6.18; write subflow or fullmesh",
@@ -543,7 +333,7 @@ static int is_wanted(const apr_array_header_t *wanted,
  */
 static void remove_unwanted(pm_work *work, const apr_array_header_t *wanted)
 {
-    pm_state *state = work->state;
+    mptcp_pm_state *state = work->state;
     int i;
 
     for (i = 0; i < state->count; i++) {
@@ -573,12 +363,13 @@ static void remove_unwanted(pm_work *work, const apr_array_header_t *wanted)
 static void note_ours(pm_work *work, const apr_array_header_t *before,
                       const apr_array_header_t *wanted)
 {
-    pm_state *state = work->state;
-    pm_state old = *state;
+    mptcp_pm_state *state = work->state;
+    mptcp_pm_state old = *state;
     int i;
 
     state->count = 0;
-    for (i = 0; i < work->present->nelts; i++) {
+    for (i = 0; i < work->present->nelts
+                && state->count < MPTCP_ENDPOINTS_MAX; i++) {
         const mptcp_endpoint *ep = &APR_ARRAY_IDX(work->present, i,
                                                   mptcp_endpoint);
 
@@ -649,7 +440,7 @@ static apr_status_t apply_endpoints(pm_work *work,
  */
 static apr_status_t apply_limits(pm_work *work, const mptcp_limits *wanted)
 {
-    pm_limit limit[MPTCP_LIMITS];
+    mptcp_pm_limit limit[MPTCP_LIMITS];
     mptcp_limits now, next;
     apr_status_t rv = mptcp_pm_get_limits(work->pm, &now);
     int i;
@@ -705,22 +496,6 @@ static const char *open_refusal_text(apr_status_t rv)
 
 /* ---- hooks ------------------------------------------------------------ */
 
-/* The state of this server, made for its first configuration. */
-static pm_state *make_state(server_rec *s, apr_pool_t *p)
-{
-    pm_state *state = state_of(s->process);
-
-    if (state) {
-        return state;
-    }
-    state = apr_palloc(s->process->pool, sizeof(*state));
-    identify(state);
-    take_over_leftovers(state, s, p);
-    /* copies the key, which is in memory that will be unloaded */
-    apr_pool_userdata_set(state, PM_STATE_KEY, NULL, s->process->pool);
-    return state;
-}
-
 static int wants_anything(const mptcp_server_conf *conf)
 {
     return conf->endpoints->nelts > 0
@@ -729,10 +504,10 @@ static int wants_anything(const mptcp_server_conf *conf)
 
 static void apply(const mptcp_server_conf *conf, server_rec *s, apr_pool_t *p)
 {
-    pm_work work = { NULL, p, s, make_state(s, p), NULL, NULL };
+    pm_work work = { .p = p, .s = s, .state = mptcp_pm_state_make(s, p) };
     apr_status_t rv;
 
-    if (!wants_anything(conf) && !has_changed_anything(work.state)) {
+    if (!wants_anything(conf) && !mptcp_pm_state_is_anything(work.state)) {
         return;
     }
     rv = mptcp_pm_open(p, &work.pm);
@@ -758,13 +533,13 @@ static void apply(const mptcp_server_conf *conf, server_rec *s, apr_pool_t *p)
                      "changing them takes CAP_NET_ADMIN, which httpd does not "
                      "have; give it that, or run as root: %s", work.refused);
     }
-    save_state(work.state, s, p);
+    mptcp_pm_state_save(work.state, s, p);
 }
 
 /* Take back all that this server has changed; the process is to end. */
-static void take_back(pm_state *state, apr_pool_t *p)
+static void take_back(mptcp_pm_state *state, apr_pool_t *p)
 {
-    pm_work work = { NULL, p, NULL, state, NULL, NULL };
+    pm_work work = { .p = p, .state = state };
     apr_array_header_t *none = apr_array_make(p, 0, sizeof(mptcp_endpoint));
     apr_status_t rv = mptcp_pm_open(p, &work.pm);
 
@@ -787,7 +562,7 @@ static void take_back(pm_state *state, apr_pool_t *p)
         return;
     }
     state->count = 0;
-    save_state(state, NULL, p);
+    mptcp_pm_state_save(state, NULL, p);
 }
 
 /*
@@ -798,14 +573,14 @@ static void take_back(pm_state *state, apr_pool_t *p)
  */
 static apr_status_t on_pconf_cleared(void *data)
 {
-    void *state = NULL;
+    mptcp_pm_state *state = NULL;
 
     (void)data;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_EXITING) {
-        apr_pool_userdata_get(&state, PM_STATE_KEY, ap_pglobal);
+        state = mptcp_pm_state_of(ap_pglobal);
     }
-    if (state && ((pm_state *)state)->owner == getpid()
-        && has_changed_anything(state)) {
+    if (state && state->owner == getpid()
+        && mptcp_pm_state_is_anything(state)) {
         apr_pool_t *p;
 
         if (apr_pool_create(&p, NULL) == APR_SUCCESS) {
@@ -840,7 +615,7 @@ static int apply_configuration(apr_pool_t *pconf, apr_pool_t *plog,
 static int add_pending(apr_pool_t *pconf, server_rec *s)
 {
     const mptcp_server_conf *conf = mptcp_main_conf();
-    pm_work work = { NULL, NULL, s, state_of(s->process), NULL, NULL };
+    pm_work work = { .s = s, .state = mptcp_pm_state_of(s->process->pool) };
     int i, any = 0;
 
     for (i = 0; i < conf->endpoints->nelts; i++) {
@@ -857,7 +632,7 @@ static int add_pending(apr_pool_t *pconf, server_rec *s)
         add_missing(&work, conf, look_up_interfaces(work.p, conf), 1);
         mptcp_pm_close(work.p, work.pm);
         if (work.state->count != count) {
-            save_state(work.state, s, work.p);
+            mptcp_pm_state_save(work.state, s, work.p);
         }
     }
     apr_pool_destroy(work.p);
@@ -875,20 +650,21 @@ static void drop_capability(apr_pool_t *pchild, server_rec *s)
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3,
                                                0 };
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    struct __user_cap_data_struct *held = &data[CAP_TO_INDEX(CAP_NET_ADMIN)];
     const apr_uint32_t bit = CAP_TO_MASK(CAP_NET_ADMIN);
-    const pm_state *state = state_of(s->process);
+    const mptcp_pm_state *state = mptcp_pm_state_of(s->process->pool);
 
     (void)pchild;
     /* with -X the parent serves, and is to take endpoints back at the end */
     if (!wants_anything(mptcp_main_conf())
         || (state && state->owner == getpid())
         || syscall(SYS_capget, &header, data) != 0
-        || !((data[0].permitted | data[0].inheritable) & bit)) {
+        || !((held->permitted | held->inheritable) & bit)) {
         return;
     }
-    data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective &= ~bit;
-    data[CAP_TO_INDEX(CAP_NET_ADMIN)].permitted &= ~bit;
-    data[CAP_TO_INDEX(CAP_NET_ADMIN)].inheritable &= ~bit;
+    held->effective &= ~bit;
+    held->permitted &= ~bit;
+    held->inheritable &= ~bit;
     /* an ambient capability goes with the permitted one */
     if (syscall(SYS_capset, &header, data) != 0) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,

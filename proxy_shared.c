@@ -28,6 +28,7 @@ typedef struct {
     const char *balancer;               /* NULL: a direct worker */
     const char *url;
     const char *value;                  /* of multipathtcp=, or NULL */
+    int is_section;                     /* <Proxy url>, never ignored */
 } worker_line;
 
 /* Reading the lines; pool: ptemp. */
@@ -77,16 +78,19 @@ static const char *argument_of(const ap_directive_t *section, apr_pool_t *p)
     return argument;
 }
 
-static int has_proxy_set(const ap_directive_t *section)
+/* The parameters that ProxySet sets in a section; how many words. */
+static int read_proxy_sets(const ap_directive_t *section, worker_line *to,
+                           apr_pool_t *p)
 {
     const ap_directive_t *line;
+    int words = 0;
 
     for (line = section->first_child; line; line = line->next) {
         if (is(line, "ProxySet")) {
-            return 1;
+            words += 1 + read_words(line->args, to, p)->nelts;
         }
     }
-    return 0;
+    return words;
 }
 
 /* Is this line in a section that takes the place of its first argument? */
@@ -127,10 +131,11 @@ static void read_line(line_reader *reader, const ap_directive_t *line,
     }
     else if (is(line, "<Proxy") || is(line, "<ProxyMatch")) {
         words = read_words(line->args, &found, reader->p);
-        if (!found.value && words->nelts < 2 && !has_proxy_set(line)) {
+        if (!read_proxy_sets(line, &found, reader->p) && !found.value
+            && words->nelts < 2) {
             return;                     /* sets no parameter, so makes none */
         }
-        found.value = NULL;             /* these are never ignored */
+        found.is_section = 1;
         words = apr_array_make(reader->p, 1, sizeof(char *));
         APR_ARRAY_PUSH(words, const char *) = argument_of(line, reader->p);
     }
@@ -241,6 +246,39 @@ static void compare(line_reader *reader, const worker_line *line)
                  line->value, other);
 }
 
+/*
+ * <Proxy url> makes a direct worker, whose parameters are not those of a
+ * balancer's member with the same URL.
+ */
+static void compare_members(line_reader *reader, const worker_line *line)
+{
+    proxy_server_conf *conf = mptcp_proxy_conf(line->s);
+    const proxy_worker *worker = worker_of(reader, line, line->s);
+    int i, j;
+
+    for (i = 0; worker && i < conf->balancers->nelts; i++) {
+        const proxy_balancer *balancer = &APR_ARRAY_IDX(conf->balancers, i,
+                                                        proxy_balancer);
+
+        for (j = 0; j < balancer->workers->nelts; j++) {
+            const proxy_worker *member = APR_ARRAY_IDX(balancer->workers, j,
+                                                       proxy_worker *);
+
+            if (strcmp(mptcp_worker_name(member),
+                       mptcp_worker_name(worker)) == 0
+                && mptcp_worker_wants(member, line->s)
+                   != mptcp_worker_wants(worker, line->s)) {
+                ap_log_error(APLOG_MARK, APLOG_WARNING, 0, line->s,
+                             "%s:%d: multipathtcp=%s does not concern the "
+                             "member %s of %s: write it in the BalancerMember "
+                             "line", line->line->filename,
+                             line->line->line_num, line->value,
+                             mptcp_worker_name(member), balancer->s->name);
+            }
+        }
+    }
+}
+
 /* check_config, so that `httpd -t` says it too. */
 static int compare_lines(apr_pool_t *pconf, apr_pool_t *plog,
                          apr_pool_t *ptemp, server_rec *s)
@@ -265,7 +303,10 @@ static int compare_lines(apr_pool_t *pconf, apr_pool_t *plog,
     for (i = 0; i < reader.lines->nelts; i++) {
         const worker_line *line = &APR_ARRAY_IDX(reader.lines, i, worker_line);
 
-        if (line->value) {
+        if (line->value && line->is_section) {
+            compare_members(&reader, line);
+        }
+        else if (line->value) {
             compare(&reader, line);
         }
     }

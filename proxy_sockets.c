@@ -192,6 +192,9 @@ static int connect_to_backend(apr_socket_t **newsock,
     rv = proxy_connect_to_backend(newsock, proxy_function, backend_addr,
                                   backend_name, conf, r);
     connecting.s = NULL;
+    if (rv == OK) {
+        mptcp_backend_tunnel(r, *newsock);
+    }
     return rv;
 }
 
@@ -239,6 +242,18 @@ static int redirect(const void *inside, const char *symbol, void *replacement,
     return 1;
 }
 
+/* For the sockets of tunnels, or for the variable that tells of them. */
+static void redirect_tunnels(apr_pool_t *pconf, server_rec *s)
+{
+    proxy_connect_to_backend = (connect_to_backend_fn *)
+        mptcp_proxy_function("ap_proxy_connect_to_backend");
+    if (proxy_connect_to_backend
+        && ap_find_linked_module("mod_proxy_connect.c")) {
+        redirect(NULL, "ap_proxy_connect_to_backend",
+                 (void *)connect_to_backend, pconf, s);
+    }
+}
+
 /*
  * post_config, in the parent, which has one thread.  The slots are put back
  * when pconf is cleared.
@@ -250,13 +265,14 @@ static int redirect_proxy(apr_pool_t *pconf, apr_pool_t *plog,
     const char *names;
 
     (void)plog;
+    if (mptcp_proxy_wants_any(s) || mptcp_backend_is_observed()) {
+        redirect_tunnels(pconf, s);
+    }
     if (!mptcp_proxy_wants_any(s)) {
         return OK;
     }
     proxy_connect_backend = (connect_backend_fn *)
         mptcp_proxy_function("ap_proxy_connect_backend");
-    proxy_connect_to_backend = (connect_to_backend_fn *)
-        mptcp_proxy_function("ap_proxy_connect_to_backend");
     make_said(2 * apr_hash_count(mptcp_main_conf()->workers) + 256, pconf);
 
     if (!redirect(proxy, "apr_socket_create", (void *)create_socket, pconf, s)
@@ -264,11 +280,6 @@ static int redirect_proxy(apr_pool_t *pconf, apr_pool_t *plog,
         || !redirect(NULL, "ap_proxy_connect_backend",
                      (void *)connect_backend, pconf, s)) {
         return OK;
-    }
-    if (proxy_connect_to_backend
-        && ap_find_linked_module("mod_proxy_connect.c")) {
-        redirect(NULL, "ap_proxy_connect_to_backend",
-                 (void *)connect_to_backend, pconf, s);
     }
     names = linked_with(proxy, ptemp);
     if (names) {

@@ -7,8 +7,8 @@
  * The first three are notices, one line each; the rest are warnings which say
  * what to write instead, and there are none when all is well.  Everything is
  * asked of the kernel, not of the configuration: an administrator may have
- * done with `ip mptcp` what could have been written here.  A server without
- * MPTCP listeners and directives is told nothing.
+ * done with `ip mptcp` what could have been written here.  A server in
+ * which nothing is MPTCP is told nothing.
  */
 
 #include "mod_mptcp.h"
@@ -28,29 +28,10 @@ typedef struct {
     apr_array_header_t *endpoints;      /* mptcp_endpoint */
     struct ifaddrs *addresses;          /* NULL where they cannot be read */
     int announced;                      /* how many endpoints are signal */
+    int connecting;                     /* how many are subflow */
 } report;
 
 /* ---- asking ----------------------------------------------------------- */
-
-/* A sysctl's number below /proc/sys/net, or -1 where there is none. */
-static int sysctl_number(apr_pool_t *p, const char *name)
-{
-    apr_file_t *file;
-    char text[16];
-    apr_size_t got = sizeof(text) - 1;
-    int number = -1;
-
-    if (apr_file_open(&file, apr_pstrcat(p, "/proc/sys/net/", name, NULL),
-                      APR_FOPEN_READ, 0, p) != APR_SUCCESS) {
-        return -1;
-    }
-    if (apr_file_read(file, text, &got) == APR_SUCCESS) {
-        text[got] = '\0';
-        number = (int)apr_strtoi64(text, NULL, 10);
-    }
-    apr_file_close(file);
-    return number;
-}
 
 /* Is this a listener whose socket is MPTCP, whoever made it? */
 static int is_mptcp(const ap_listen_rec *lr)
@@ -73,10 +54,11 @@ static apr_status_t ask_kernel(report *r)
     }
     mptcp_pm_close(r->p, pm);
     for (i = 0; rv == APR_SUCCESS && i < r->endpoints->nelts; i++) {
-        if (APR_ARRAY_IDX(r->endpoints, i, mptcp_endpoint).flags
-            & MPTCP_PM_ADDR_FLAG_SIGNAL) {
-            r->announced++;
-        }
+        apr_uint32_t flags = APR_ARRAY_IDX(r->endpoints, i,
+                                           mptcp_endpoint).flags;
+
+        r->announced += (flags & MPTCP_PM_ADDR_FLAG_SIGNAL) != 0;
+        r->connecting += (flags & MPTCP_PM_ADDR_FLAG_SUBFLOW) != 0;
     }
     return rv;
 }
@@ -123,13 +105,13 @@ static const char *endpoints_text(const report *r)
 
 static void check_switches(const report *r)
 {
-    if (sysctl_number(r->p, "mptcp/enabled") == 0
+    if (mptcp_sysctl_number(r->p, "mptcp/enabled") == 0
         /* else it has been said when there was no socket */
         && mptcp_main_conf()->listen_status == APR_SUCCESS) {
         WARN(r, "MPTCP is switched off: new sockets will be TCP; write "
              "'sysctl -w net.mptcp.enabled=1'");
     }
-    if (sysctl_number(r->p, "mptcp/pm_type") > 0) {
+    if (mptcp_sysctl_number(r->p, "mptcp/pm_type") > 0) {
         WARN(r, "the kernel's path manager is switched off, and with it "
              "limits and endpoints; write 'sysctl -w "
              "net.mptcp.path_manager=kernel' (pm_type=0 before Linux 6.15)");
@@ -137,12 +119,6 @@ static void check_switches(const report *r)
     if (r->limits.value[MPTCP_LIMIT_SUBFLOWS] == 0) {
         WARN(r, "no connection gets a second path: the limit of subflows is "
              "0; write 'MPTCPLimits subflows=2'");
-    }
-    if (sysctl_number(r->p, "mptcp/allow_join_initial_addr_port") == 0
-        && r->announced == 0) {
-        WARN(r, "clients get no second path: they are told not to use the "
-             "address of the first (net.mptcp.allow_join_initial_addr_port "
-             "is 0), and of no other; write 'MPTCPEndpoint ADDRESS signal'");
     }
 }
 
@@ -191,6 +167,11 @@ static void check_announced(const report *r)
 
     if (r->announced > 0) {
         return;
+    }
+    if (mptcp_sysctl_number(r->p, "mptcp/allow_join_initial_addr_port") == 0) {
+        WARN(r, "clients get no second path: they are told not to use the "
+             "address of the first (net.mptcp.allow_join_initial_addr_port "
+             "is 0), and of no other; write 'MPTCPEndpoint ADDRESS signal'");
     }
     for (ifa = r->addresses; ifa; ifa = ifa->ifa_next) {
         mptcp_endpoint ep;
@@ -316,9 +297,9 @@ static void check_rp_filter(const report *r, const mptcp_endpoint *ep)
     if (!dev || ep->family != AF_INET) {
         return;
     }
-    here = sysctl_number(r->p, apr_pstrcat(r->p, "ipv4/conf/", dev,
+    here = mptcp_sysctl_number(r->p, apr_pstrcat(r->p, "ipv4/conf/", dev,
                                            "/rp_filter", NULL));
-    all = sysctl_number(r->p, "ipv4/conf/all/rp_filter");
+    all = mptcp_sysctl_number(r->p, "ipv4/conf/all/rp_filter");
     if ((here > all ? here : all) == 1) {
         WARN(r, "the kernel drops packets for %s that come in by %s when the "
              "way back is by another interface (rp_filter is strict); write "
@@ -342,13 +323,29 @@ static void check_endpoints(const report *r)
     }
 }
 
+/*
+ * This is the side that begins connections to backends: it needs an address
+ * to connect second paths from, or one to connect them to.
+ */
+static void check_backends(const report *r)
+{
+    if (r->connecting == 0
+        && r->limits.value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] == 0) {
+        WARN(r, "no connection to a backend gets a second path: no endpoint "
+             "is subflow, and no address that a backend announces is "
+             "accepted; write 'MPTCPEndpoint ADDRESS dev IF subflow' or "
+             "'MPTCPLimits add_addr_accepted=2'");
+    }
+}
+
 void mptcp_start_report(server_rec *s, apr_pool_t *ptemp)
 {
     const mptcp_server_conf *conf = mptcp_main_conf();
     const char *listeners = listeners_text(ptemp);
+    int has_workers = mptcp_proxy_wants_any(s);
     report r;
 
-    if (!listeners && conf->endpoints->nelts == 0
+    if (!listeners && !has_workers && conf->endpoints->nelts == 0
         && !*mptcp_limits_text(ptemp, &conf->limits)) {
         return;
     }
@@ -374,6 +371,9 @@ void mptcp_start_report(server_rec *s, apr_pool_t *ptemp)
     if (listeners) {
         check_announced(&r);
         check_endpoints(&r);
+    }
+    if (has_workers) {
+        check_backends(&r);
     }
     if (r.addresses) {
         freeifaddrs(r.addresses);

@@ -6,6 +6,7 @@ use warnings;
 
 use MPTCP::Httpd;
 use MPTCP::Lab;
+use POSIX ();
 use Test::More;
 
 MPTCP::Lab->enter;
@@ -63,7 +64,10 @@ like((grep {/id 7/} @now)[0], qr/^10\.91\.1\.2 id 7 signal subflow (?:laminar|ra
     'start: laminar');
 is_deeply($lab->limits_now('server'), { subflows => 5, add_addr_accepted => 4 },
     'start: the limits');
-is(join("\n", warnings_of(new_log())), '', 'start: no warning');
+my @warned = warnings_of(new_log());
+is(scalar(grep {/does not know laminar/} @warned), $lab->counts_laminar('server') ? 0 : 1,
+    'start: a warning of laminar only where the kernel does not know it');
+is(join("\n", grep { !/laminar/ } @warned), '', 'start: no other warning');
 ok(-s $state, 'start: what was added is noted beside the PidFile');
 is((stat _)[2] & 0777, 0600, '    for root alone');
 
@@ -220,6 +224,26 @@ for my $what (sort keys %offset) {
     $lab->limits('server', subflows => 6, add_addr_accepted => 0);
     unlink $state;
 }
+
+# A parent that was killed and that nobody has waited for yet is no such
+# process: it does not run.
+configure(@wanted);
+$httpd->start or BAIL_OUT($httpd->error_log);
+end_by_kill();
+my $zombie = fork // die "fork: $!";
+POSIX::_exit(0) if !$zombie;
+$lab->wait_until(10, sub { status_of($zombie)->{State} =~ /^Z/ });
+change_state(sub {
+    my ($bytes) = @_;
+    substr $bytes, $offset{owner}, 12, pack 'Q L', started($zombie), $zombie;
+    return $bytes;
+});
+configure();
+$httpd->start or BAIL_OUT($httpd->error_log);
+in_kernel('left by one that nobody has waited for: removed', \@others, subflows => 6);
+waitpid $zombie, 0;
+$httpd->stop;
+
 configure(@wanted);
 change_state(sub {'garbage'});
 new_log();

@@ -13,6 +13,7 @@ use Test::More;
 MPTCP::Lab->enter;
 
 my $lab = MPTCP::Lab->two_paths;
+my @lines;
 
 # This one runs until the end of the script: what it waits for comes late.
 my $late = MPTCP::Httpd->new(lab => $lab, ns => 'client', conf => <<'END');
@@ -140,6 +141,15 @@ is_deeply([with_sysctl({ $join => 0 }, sub { warnings_of(\@well) })], [],
 warns([with_sysctl({ 'net.mptcp.pm_type' => 1 }, sub { warnings_of(\@well) })],
     'the path manager is another', qr/net\.mptcp\.path_manager=kernel/);
 
+my @proxy = (load => [qw(proxy proxy_http)]);
+@lines = ('Listen 80', 'ProxyPass /backend http://10.91.1.1/ multipathtcp=On');
+warns([warnings_of(\@lines, @proxy)], 'workers by MPTCP, and nothing for a second path',
+    qr/'MPTCPEndpoint ADDRESS dev IF subflow' or 'MPTCPLimits add_addr_accepted=2'/);
+is_deeply([warnings_of([@lines, $_], @proxy)], [], "with $_: no warning")
+    for 'MPTCPEndpoint 10.91.2.2 dev s2 subflow', 'MPTCPLimits add_addr_accepted=2';
+is_deeply([said_by([$lines[0], $lines[1] =~ s/On/Off/r], @proxy)], [],
+    'nothing is said where no worker is MPTCP');
+
 # Switched off between a start and a reload, of which listeners know nothing.
 my @later;
 with_sysctl({ 'net.mptcp.enabled' => 1 }, sub {
@@ -174,7 +184,7 @@ $lab->run(undef, qw(ip -n server mptcp endpoint flush));
 my ($nobody) = (getpwnam 'nobody')[2];
 my @as_nobody = (before => [qw(setpriv --reuid nobody --regid), (getpwnam 'nobody')[3],
     '--clear-groups'], owner => $nobody, port => 8080);
-my @lines = ('MPTCPListen 8080', 'MPTCPEndpoint 10.91.1.2 dev s1 id 3 signal',
+@lines = ('MPTCPListen 8080', 'MPTCPEndpoint 10.91.1.2 dev s1 id 3 signal',
     'MPTCPEndpoint fd91:2::2 signal backup', 'MPTCPLimits subflows=4');
 warns([grep {/EPERM|not permitted/} warnings_of(\@lines, @as_nobody)], 'without CAP_NET_ADMIN',
     qr/takes CAP_NET_ADMIN/,
@@ -219,7 +229,7 @@ sub on_old_kernel {
     return warnings_of($lines, before => ['env', "LD_PRELOAD=$old_kernel", "LACK=$lack"]);
 }
 @lines = (@well, 'MPTCPEndpoint fd91:2::2 laminar');
-is_deeply([on_old_kernel('nothing', \@lines)], [], 'the stand-in itself changes nothing');
+is_deeply([on_old_kernel('nothing', \@well)], [], 'the stand-in itself changes nothing');
 warns([on_old_kernel('family', \@lines)], 'a kernel without the family',
     qr/no effect: .*no netlink family mptcp_pm.*Linux 5\.7/);
 warns([on_old_kernel('netlink', \@lines)], 'netlink sockets are forbidden',

@@ -113,23 +113,6 @@ like($subflow->{info}, qr/timer:\(keepalive/, 'keepalive=On: the connection has 
 my ($connection) = $lab->ss('proxy', '-Mm', 'dst', "$b:7001");
 like($connection->{info}, qr/rb40000\b/, 'receivebuffersize=20000: twice that, as Linux counts');
 
-# --- Pools: reuse, ttl, and requests on a connection that is there
-
-$lab->proxy(<<"END");
-ProxyPass /on/  http://$b:7001/on/  multipathtcp=On
-ProxyPass /ttl/ http://$b:7001/ttl/ multipathtcp=On ttl=1
-ProxyPassMatch ^/reuse/(.*)\$ http://$b:7001/reuse/\$1 multipathtcp=On enablereuse=On
-END
-# one client connection, so one thread of one child after the other is enough
-for my $path ('/on/x', '/reuse/long-enough') {
-    my $counted = $lab->counted(sub {
-        $lab->request($path, map { "http://127.0.0.1:8000$path" } 1 .. 9) });
-    cmp_ok($counted->{connections}, '<', 9, "$path: connections are used again");
-    is($counted->{mptcp}, $counted->{connections}, "$path: all are MPTCP");
-}
-my $counted = $lab->counted(sub { for (1 .. 2) { $lab->request('/ttl/x'); sleep 1.5 } });
-is_deeply($counted, { connections => 2, mptcp => 2 }, 'ttl=1: a new connection, by MPTCP');
-
 # --- A backend that speaks only TCP; middleboxes
 
 # A request that begins as MPTCP and becomes TCP: the kernel of one side counts.
@@ -202,6 +185,7 @@ sub many {
     return \%times;
 }
 
+my $counted;
 $lab->proxy($two);
 $lab->sysctl('proxy', 'net.mptcp.enabled', 0);
 $counted = $lab->counted(sub { is_deeply(many('/one/'), { 200 => 20 }, 'no MPTCP, MPTCPFallback On: works') });

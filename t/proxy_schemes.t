@@ -21,7 +21,8 @@ my %port = (http => 7001, ajp => 7002, fcgi => 7003, scgi => 7004, uwsgi => 7005
     ws => 7006, ftp => 7007, echo => 7008, https => 7101, h2 => 7102, h2c => 7103);
 $lab->backends(map { $port{$_} => $_ } qw(http ajp fcgi scgi uwsgi ws ftp echo));
 
-my $backend = $lab->new_httpd('backend');
+# event: prefork serves no HTTP/2
+my $backend = $lab->new_httpd('backend', undef, mpm => 'event');
 my ($key, $cert) = map { $backend->root . "/$_.pem" } qw(key cert);
 $lab->run(undef, qw(openssl req -x509 -nodes -days 2 -subj /CN=backend -newkey ec
     -pkeyopt ec_paramgen_curve:prime256v1 -keyout), $key, '-out', $cert);
@@ -84,7 +85,7 @@ for my $scheme (qw(http https h2 h2c ajp fcgi scgi uwsgi)) {
         my ($status, $body);
         my $counted = $lab->counted(
             sub { ($status, $body) = $lab->request("http://127.0.0.1:$port/$scheme/x") });
-        is($status, 200, "$scheme $on: is answered") or diag($lab->logged);
+        is($status, 200, "$scheme $on: is answered") or diag(substr $lab->logged, -3000);
         like($body, $answer{$scheme} ? qr/^\Q$answer{$scheme}\E$/ : qr{^$scheme .*/x$},
             "$scheme $on: by the backend");
         is_deeply($counted, { connections => 1, mptcp => $on eq 'On' ? 1 : 0 },
@@ -99,7 +100,7 @@ for my $scheme (qw(ws wss up)) {
         my ($port, $on) = @$_;
         my $text;
         my $counted = $lab->counted(sub { $text = websocket($port, "/$scheme/ws") });
-        is($text, 'hello', "$scheme $on: a WebSocket is echoed") or diag($lab->logged);
+        is($text, 'hello', "$scheme $on: a WebSocket is echoed") or diag(substr $lab->logged, -3000);
         # the backend of wss connects to the one behind it as well
         is_deeply($counted, { connections => $scheme eq 'wss' ? 2 : 1,
             mptcp => $on eq 'On' ? 1 : 0 },
@@ -115,7 +116,7 @@ for ([8000, 'On', 1], [8001, 'Off', 0]) {
     my ($status, $body);
     my $counted = $lab->counted(
         sub { ($status, $body) = $lab->request("http://127.0.0.1:$port/ftp/x") });
-    is("$status $body", "200 ftp\n", "ftp $on: is answered") or diag($lab->logged);
+    is("$status $body", "200 ftp\n", "ftp $on: is answered") or diag(substr $lab->logged, -3000);
     is_deeply($counted, { connections => 2, mptcp => $mptcp },
         "ftp $on: control and data, $mptcp of them MPTCP");
 }

@@ -348,6 +348,19 @@ $lab->proxy($proper);
 $lab->is_mptcp('/b/x', 'and the line of the longer URL connects by MPTCP');
 $lab->is_tcp('/a/x', 'the other one does not');
 
+# A member of a balancer is no worker to ProxySet: mod_proxy refuses its URL, and
+# a section for it makes another worker.
+my $member = "<Proxy balancer://x>\nBalancerMember $u disablereuse=On\n</Proxy>\nProxyPass / balancer://x/\n";
+like($lab->refusal("${member}ProxySet $u multipathtcp=On"), qr/ProxySet can not find '\Q$u\E' Worker/,
+    "ProxySet with a member's URL is refused by mod_proxy");
+my $section = "$member<Proxy $u>\nProxySet multipathtcp=On\n</Proxy>\n";
+like($lab->remarks($section), qr{$conf:\d+: multipathtcp=On does not concern the member \Q$u\E of balancer://x: write it in the BalancerMember line},
+    "<Proxy> with a member's URL: what to write");
+unlike($lab->remarks($section =~ s/disablereuse/multipathtcp=On $&/r), qr/does not concern/,
+    'nothing is said where they agree');
+$lab->proxy($section);
+$lab->is_tcp('/x', 'the member is as its own line says');
+
 # --- A worker without MPTCP, and a configuration without any
 
 $lab->proxy("ProxyPass / unix:/nonexistent/socket|http://localhost/ multipathtcp=On\n");

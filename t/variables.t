@@ -196,8 +196,10 @@ for my $how (@how) {
         my $client = $mptcp ? 'MPTCP client' : 'TCP client';
         my @state  = $output =~ /^MPTCP=(.*)/mg;
         my @token  = $output =~ /^MPTCP_TOKEN=(.*)/mg;
-        my @kernel = $output
-            =~ /^ESTAB\s.*127\.0\.0\.1:$port\s+127\.0\.0\.1:\d+ .*token:(\w+)/mg;
+        # (an earlier connection may not be quite gone)
+        my %kernel = $output
+            =~ /^ESTAB\s.*127\.0\.0\.1:$port\s+127\.0\.0\.1:(\d+) .*token:(\w+)/mg;
+        my @kernel = map { $kernel{$_} // () } $output =~ /^REMOTE_PORT=(\d+)/mg;
         is_deeply(\@state, [($mptcp ? 'on' : 'off') x $requests], "$name: $client");
         is_deeply(\@token, \@kernel, "$name: $client: the token that ss has");
         is(scalar @kernel, $mptcp ? $requests : 0, "$name: $client: and ss has one");
@@ -252,6 +254,11 @@ $httpd = MPTCP::Httpd->new(before => [qw(mptcpize run)], load => ['headers'],
 Listen 127.0.0.1:8080
 Listen 8081
 Header always set X-MPTCP "expr=%{MPTCP}"
+Header always set X-Env "%{MPTCP}e"
+MPTCPEnvVars On
+<VirtualHost 127.0.0.1:8080>
+    MPTCPEnvVars Off
+</VirtualHost>
 END
 $httpd->start or BAIL_OUT($httpd->error_log);
 for my $where (['127.0.0.1', 8080], ['127.0.0.1', 8081], ['::1', 8081]) {
@@ -259,9 +266,34 @@ for my $where (['127.0.0.1', 8080], ['127.0.0.1', 8081], ['::1', 8081]) {
     for my $mptcp (1, 0) {
         my $session = MPTCP::Session->open(host => $where->[0],
             port => $where->[1], mptcp => $mptcp);
-        is($session->get('/')->{headers}{'x-mptcp'}, $mptcp ? 'on' : 'off',
-            "a listener made MPTCP by others, @$where, client " . $mptcp);
+        my $answer = $session->get('/')->{headers};
+        my $state  = $mptcp ? 'on' : 'off';
+        is($answer->{'x-mptcp'}, $state,
+            "a listener made MPTCP by others, @$where, $state");
+        is($answer->{'x-env'}, $where->[1] == 8081 ? $state : '(null)',
+            "MPTCPEnvVars On for the whole server, and Off for one on 8080");
     }
+}
+$httpd->stop;
+
+# --- Listeners that the MPM has duplicated, where there are cores enough
+
+$httpd = MPTCP::Httpd->new(load => ['headers'], conf => <<'END');
+MPTCPListen 127.0.0.1:8080
+Listen 127.0.0.1:8081
+ListenCoresBucketsRatio 1
+Header always set X-MPTCP "expr=%{MPTCP}"
+END
+$httpd->start or BAIL_OUT($httpd->error_log);
+for my $case ([8080, 1, 'on'], [8080, 0, 'off'], [8081, 1, '-']) {
+    my ($port, $mptcp, $state) = @$case;
+    my %seen;
+    for (1 .. 20) {
+        my $session = connection($port, $mptcp);
+        $seen{ $session->get('/')->{headers}{'x-mptcp'} }++;
+        $session->close;
+    }
+    is_deeply(\%seen, { $state => 20 }, "buckets of listeners: $state");
 }
 $httpd->stop;
 

@@ -19,6 +19,8 @@ Listen      127.0.0.1:9081
 MPTCPListen 127.0.0.1:9082
 MPTCPListen 127.0.0.1:9083
 Listen      127.0.0.1:9084
+MPTCPListen 127.0.0.1:9095
+CustomLog logs/requests "%U"
 KeepAliveTimeout 60
 # Which connection it was
 Header always set X-Connection "expr=%{REMOTE_PORT}"
@@ -29,12 +31,13 @@ Header always set X-Connection "expr=%{REMOTE_PORT}"
     Protocols h2c http/1.1
 </VirtualHost>
 END
-$backend->write_file($_, "document\n") for qw(index.html a b);
+$backend->write_file($_, "document\n") for qw(index.html a check);
 $backend->write_file('empty', '');
 $backend->start or BAIL_OUT($backend->error_log);
 
 my $responder = write_responder();
-my %responder = (fcgi => 9090, ajp => 9091, websocket => 9092, fcgi_tcp => 9093);
+my %responder = (fcgi => 9090, ajp => 9091, websocket => 9092, fcgi_tcp => 9093,
+    ftp => 9094);
 for my $name (sort keys %responder) {
     my ($kind, $tcp) = split /_/, $name;
     $lab->spawn(undef, { err => $backend->root . '/logs/responder' }, $^X,
@@ -58,6 +61,7 @@ ProxyPass /fcgi-tcp/ fcgi://127.0.0.1:9093/     multipathtcp=On
 ProxyPass /ajp/      ajp://127.0.0.1:9091/      multipathtcp=On
 ProxyPass /ws/       http://127.0.0.1:9092/     multipathtcp=On upgrade=websocket
 ProxyPass /wstunnel/ ws://127.0.0.1:9092/       multipathtcp=On
+ProxyPass /ftp/      ftp://127.0.0.1:9094/      multipathtcp=On
 ProxyPass /h2/       h2c://127.0.0.1:9083/      multipathtcp=On
 # The lower lbset is tried first: by the first request, which finds out.
 <Proxy balancer://to-tcp>
@@ -70,20 +74,30 @@ ProxyPass /lb-off/ balancer://to-tcp/
     BalancerMember http://127.0.0.1:9080        multipathtcp=On lbset=1
 </Proxy>
 ProxyPass /lb-on/ balancer://to-mptcp/
+# Health checks are requests without a client.
+<Proxy balancer://checked>
+    BalancerMember http://127.0.0.1:9095        multipathtcp=On hcmethod=GET hcuri=/check hcinterval=1
+</Proxy>
+ProxyPass /checked/ balancer://checked/
 <Proxy balancer://to-nothing>
     BalancerMember http://127.0.0.1:8           lbset=0
 </Proxy>
 ProxyPass /lb-dead/ balancer://to-nothing/
 END
 my @modules = qw(headers include mime proxy proxy_http proxy_fcgi proxy_ajp
-    proxy_wstunnel proxy_connect proxy_http2 http2 proxy_balancer
-    lbmethod_byrequests slotmem_shm);
+    proxy_wstunnel proxy_ftp proxy_connect proxy_http2 http2 proxy_balancer
+    lbmethod_byrequests slotmem_shm proxy_hcheck);
+# Some distributions have it built in.
+my $libexec = qx{@{[ $ENV{APXS} // 'apxs' ]} -q LIBEXECDIR 2>/dev/null};
+chomp $libexec;
+unshift @modules, 'watchdog' if -e "$libexec/mod_watchdog.so";
 
 for my $order (qw(last first)) {
     my $proxy = MPTCP::Httpd->new(load => \@modules, order => $order,
         conf => <<"END");
 MPTCPListen 127.0.0.1:8080
 Listen 127.0.0.1:8081
+MPTCPListen 127.0.0.1:8082
 # One child, since each has connections of its own to the backends
 ServerLimit 1
 StartServers 1
@@ -94,7 +108,7 @@ TypesConfig /dev/null
     AddType text/html .shtml
     AddOutputFilter INCLUDES .shtml
 </Directory>
-LogFormat "%<q %>s %{MPTCP}^mp %{MPTCP_BACKEND}^mp %{MPTCP_BACKEND}e" backend
+LogFormat "%{X-Id}i %>s %{MPTCP}^mp %{MPTCP_BACKEND}^mp %{MPTCP_BACKEND}e" backend
 <VirtualHost 127.0.0.1:8080>
     CustomLog logs/values backend
     MPTCPEnvVars On
@@ -108,13 +122,19 @@ LogFormat "%<q %>s %{MPTCP}^mp %{MPTCP_BACKEND}^mp %{MPTCP_BACKEND}e" backend
     ProxyRequests On
     $workers
 </VirtualHost>
+<VirtualHost 127.0.0.1:8082>
+    CustomLog logs/values backend
+    MPTCPProxyDefault On
+    AllowCONNECT 9080
+    ProxyRequests On
+</VirtualHost>
 <VirtualHost 127.0.0.1:8081>
     CustomLog logs/values backend
     Header always set X-Env  "%{MPTCP_BACKEND}e"
     ProxyPass /on/ http://127.0.0.1:9080/ multipathtcp=On
 </VirtualHost>
 END
-    $proxy->write_file($_, "document\n") for qw(index.html error.html local.html a b);
+    $proxy->write_file($_, "document\n") for qw(index.html error.html local.html);
     $proxy->write_file('local.shtml', '<!--#include virtual="/on/a" -->');
     $proxy->start or BAIL_OUT($proxy->error_log);
     my $id = 0;
@@ -124,8 +144,8 @@ END
         my ($path, $status, $state, $name) = @_;
         $id++;
         my $session = connection(8080);
-        my $answer  = $session->exchange(join "\r\n", "GET $path?$id HTTP/1.1",
-            'Host: x', '', '');
+        my $answer  = $session->exchange(join "\r\n", "GET $path HTTP/1.1",
+            'Host: x', "X-Id: $id", '', '');
         is($answer->{error} || $answer->{status}, $status, "$name: status");
         my $set = $state eq '-' ? '' : $state;
         is($answer->{headers}{'x-expr'}, "<$set>", "$name: expression");
@@ -168,6 +188,7 @@ END
     $check->('/fcgi/', 200, 'on', "FastCGI, request $_") for 1 .. 3;
     $check->('/fcgi-tcp/', 200, 'fallback', 'FastCGI, TCP backend');
     $check->('/ajp/', 200, 'on', "AJP, request $_") for 1 .. 3;
+    $check->('/ftp/a', 200, 'on', "FTP, request $_") for 1, 2;
     if (!$prefork) {    # which does not serve HTTP/2
         $check->('/h2/a', 200, 'on', "HTTP/2, request $_") for 1, 2;
     }
@@ -177,30 +198,44 @@ END
         my $session = connection(8080);
         $id++;
         my $answer = $session->exchange(
-            join "\r\n", "GET $path?$id HTTP/1.1", 'Host: x', @upgrade, '', '');
+            join "\r\n", "GET $path HTTP/1.1", 'Host: x', "X-Id: $id", @upgrade, '', '');
         is($answer->{error} || $answer->{status}, 101, "$path: upgraded");
         $session->close;
         like(logged($proxy, $id), qr/^101 on on /, "$path: log");
     }
-    my $tunnel = connection(8080);
-    my $answer = $tunnel->exchange("CONNECT 127.0.0.1:9080 HTTP/1.1\r\nHost: x\r\n\r\n");
-    is($answer->{error} || $answer->{status}, 200, 'CONNECT');
-    is($tunnel->get('/index.html')->{status}, 200, 'a request through the tunnel');
-    $tunnel->close;
-    like(logged($proxy, ''), qr/^200 on off /, 'CONNECT: log');
+    for my $case ([8080, 'off', 'CONNECT'], [8082, 'on', 'CONNECT by default MPTCP']) {
+        my ($port, $state, $name) = @$case;
+        my $tunnel = connection($port);
+        $id++;
+        my $answer = $tunnel->exchange(join "\r\n",
+            'CONNECT 127.0.0.1:9080 HTTP/1.1', 'Host: x', "X-Id: $id", '', '');
+        is($answer->{error} || $answer->{status}, 200, "$name: connected");
+        my $in = $tunnel->get('/index.html');
+        is($in->{status}, 200, "$name: a request through the tunnel");
+        is(scalar(grep { $_->{local} eq "127.0.0.1:$in->{headers}{'x-connection'}"
+                    && $_->{peer} eq '127.0.0.1:9080' } $lab->ss(undef, '-M')),
+            $state eq 'on' ? 1 : 0, "$name: ss has it as MPTCP or has not");
+        $tunnel->close;
+        like(logged($proxy, $id), qr/^200 on $state /, "$name: log");
+    }
 
     # A subrequest is proxied, the request itself is not.
     $id++;
     my $session = connection(8080);
-    is($session->get("/local.shtml?$id")->{body}, "document\n",
+    is($session->get('/local.shtml', "X-Id: $id")->{body}, "document\n",
         'a page that includes a proxied one');
     is(logged($proxy, $id), '200 on - -', 'its log');
+    $session->close;
+
+    # Health checks have gone on meanwhile.
+    ok($lab->wait_until(20, sub { backend_log() =~ m{^/check$}m }),
+        'a health check');
+    $check->('/checked/a', 200, 'on', 'a worker with health checks');
 
     # Where MPTCPEnvVars is off the log has it all the same.
-    $session->close;
     $session = connection(8081);
     $id++;
-    is($session->get("/on/a?$id")->{headers}{'x-env'}, '(null)',
+    is($session->get('/on/a', "X-Id: $id")->{headers}{'x-env'}, '(null)',
         'no environment without MPTCPEnvVars');
     is(logged($proxy, $id), '200 - on -', 'its log');
 
@@ -234,15 +269,21 @@ sub logged {
     my ($proxy, $id) = @_;
     return $lab->wait_until(10, sub {
         open my $file, '<', $proxy->root . '/logs/values' or return;
-        my ($found) = grep { $id eq '' ? /^ / : /^\?$id / } <$file>;
+        my ($found) = grep {/^$id /} <$file>;
         return if !defined $found;
         chomp $found;
-        return $found =~ s/^\S* //r;
+        return $found =~ s/^\S+ //r;
     }) || "no line with $id in the log";
 }
 
-# A program that answers every request in one of three protocols, and keeps
-# the connection if it may.
+sub backend_log {
+    open my $file, '<', $backend->root . '/logs/requests' or return '';
+    local $/;
+    return <$file> // '';
+}
+
+# A program that answers every request in one of four protocols, and keeps the
+# connection if it may.
 sub write_responder {
     my $name = "$ENV{TMPDIR}/responder.pl";
     open my $file, '>', $name or die "$name: $!\n";
@@ -296,6 +337,32 @@ sub ajp {
         pack('C n n/a x n', 4, 200, 'OK', 1) . pack('n n/a x', 0xA003, length $body),
         pack('C n/a x', 3, $body), pack('C C', 5, 1);
     return 1;
+}
+
+sub ftp {
+    my ($socket) = @_;
+    socket my $data, PF_INET, SOCK_STREAM, 6 or die "socket: $!\n";
+    bind $data, pack_sockaddr_in 0, inet_aton '127.0.0.1' or die "bind: $!\n";
+    listen $data, 1 or die "listen: $!\n";
+    my ($data_port) = unpack_sockaddr_in getsockname $data;
+    my %reply = (USER => '331 password', PASS => '230 logged in', TYPE => '200 fine',
+        PWD => '257 "/"', SIZE => '213 9', QUIT => '221 bye', CWD => '550 no directory',
+        EPSV => "229 here (|||$data_port|)", MDTM => '550 no time');
+    syswrite $socket, "220 ready\r\n";
+    while (1) {
+        my $line = '';
+        $line .= take($socket, 1) while $line !~ /\n/;
+        my ($command) = $line =~ /^(\w+)/;
+        if ($command ne 'RETR') {
+            syswrite $socket, ($reply{ uc $command } // '502 unknown') . "\r\n";
+            next;
+        }
+        syswrite $socket, "150 it comes\r\n";
+        accept my $to, $data or die "accept: $!\n";
+        syswrite $to, "document\n";
+        close $to;
+        syswrite $socket, "226 done\r\n";
+    }
 }
 
 sub websocket {

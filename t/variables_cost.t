@@ -40,6 +40,20 @@ my $httpd = MPTCP::Httpd->new(
     before => [qw(strace -D -f -qq -e trace=getsockopt -e signal=none -o), $trace],
     load => [qw(headers include mime setenvif proxy proxy_http)],
     conf => <<"END");
+# No child is to begin in the middle: it looks at its listeners then.
+<IfModule mpm_prefork_module>
+    StartServers      4
+    ServerLimit       4
+    MaxRequestWorkers 4
+</IfModule>
+<IfModule !mpm_prefork_module>
+    StartServers      1
+    ServerLimit       1
+    ThreadsPerChild   10
+    MaxRequestWorkers 10
+    MinSpareThreads   1
+    MaxSpareThreads   10
+</IfModule>
 TypesConfig /dev/null
 AddType text/html .shtml
 AddOutputFilter INCLUDES .shtml
@@ -54,6 +68,13 @@ $httpd->write_file('missing.html', "document\n");
 $httpd->write_file('page.shtml',
     '<!--#include virtual="index.html" --><!--#include virtual="index.html" -->');
 $httpd->start or BAIL_OUT($httpd->error_log . ' ' . slurp($trace));
+
+# Until the children have begun
+my $seen = -1;
+while ($seen != calls()) {
+    $seen = calls();
+    sleep 1;
+}
 
 # Each request on a keep-alive connection, after the first
 for my $case (

@@ -27,7 +27,7 @@ my %serve = (
     uwsgi => \&_uwsgi,
     ws    => \&_ws,
     ftp   => \&_ftp,
-    mute  => sub { sleep 60 },           # accepts, and says nothing
+    mute  => \&_mute,                   # says nothing
     echo  => \&_echo,
     connect => \&_connect,               # an HTTP proxy for CONNECT and GET
 );
@@ -62,12 +62,47 @@ sub serve {
     }
 }
 
+# One process that holds all requests until so many have come to its two ports
+# together, and then answers them; again and again.  Each time it prints what
+# the kernel says of all connections so far, "mptcp tcp" for either port.
+sub hold {
+    my ($together, @ports) = @_;
+    my @listening = map { _listen($_, IPPROTO_MPTCP) } @ports;
+    my @count = map { +{ mptcp => 0, tcp => 0 } } @ports;
+    my ($select, @waiting, %port) = IO::Select->new(@listening);
+    $port{ $listening[$_] } = $_ for 0 .. $#ports;
+    STDOUT->autoflush;
+    print "ready\n";
+    while (1) {
+        for my $socket ($select->can_read) {
+            if (defined(my $port = $port{$socket})) {
+                accept my $connection, $socket or next;
+                my $protocol = unpack 'i', getsockopt $connection, SOL_SOCKET, 38; # SO_PROTOCOL
+                $count[$port]{ $protocol == IPPROTO_MPTCP ? 'mptcp' : 'tcp' }++;
+                $select->add($connection);
+            }
+            elsif (sysread $socket, my $request, 65536) {
+                # a whole one: it is short
+                push @waiting, $socket if $request =~ /\r\n\r\n\z/;
+            }
+            else {
+                $select->remove($socket);
+                close $socket;
+            }
+        }
+        next if @waiting < $together;
+        syswrite $_, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nheld\n" for @waiting;
+        @waiting = ();
+        print join(' ', map {"$_->{mptcp} $_->{tcp}"} @count), "\n";
+    }
+}
+
 sub _listen {
     my ($port, $protocol) = @_;
     socket my $socket, PF_INET, SOCK_STREAM, $protocol or die "socket: $!\n";
     setsockopt $socket, SOL_SOCKET, SO_REUSEADDR, 1;
     bind $socket, pack_sockaddr_in($port, INADDR_ANY) or die "bind $port: $!\n";
-    listen $socket, 1024 or die "listen: $!\n";
+    listen $socket, 4096 or die "listen: $!\n";
     return $socket;
 }
 
@@ -181,6 +216,12 @@ sub _ws {
             ^ substr $mask x (1 + $length / 4), 0, $length;
         print {$connection} pack('CC', $type, $length), $text;
     }
+    return;
+}
+
+sub _mute {
+    my ($connection) = @_;
+    1 while sysread $connection, my $data, 65536;
     return;
 }
 

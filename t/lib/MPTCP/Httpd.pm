@@ -132,9 +132,23 @@ sub stop {
         my $deadline = time + $PATIENCE;
         sleep 0.02 while $self->alive && time < $deadline;
     }
-    kill 'KILL', -$pid;                  # its process group: what is left of it
+    _end_group($pid) if $self->{pid};
     waitpid $pid, 0 if $self->{pid};
     delete $self->{pid};
+    return;
+}
+
+# What is left of a server's process group.  Until all of it is gone, its
+# listeners would be in the way of another.
+sub _end_group {
+    my ($pid) = @_;
+    kill 'KILL', -$pid;
+    my $deadline = time + $PATIENCE;
+    while (time < $deadline) {
+        waitpid $pid, POSIX::WNOHANG();
+        last if !kill 0, -$pid;
+        sleep 0.005;
+    }
     return;
 }
 
@@ -155,7 +169,7 @@ sub alive {
     my ($self) = @_;
     my $pid = $self->{pid} or return 0;
     return 1 if waitpid($pid, POSIX::WNOHANG()) == 0;
-    kill 'KILL', -$pid;                  # children that it left behind
+    _end_group($pid);                    # children that it left behind
     delete $self->{pid};
     return 0;
 }

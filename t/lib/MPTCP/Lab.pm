@@ -283,6 +283,18 @@ sub limits_now {
     return { split ' ', $output };
 }
 
+# Whether the kernel counts a laminar endpoint of this namespace as one (Linux
+# 6.18): older ones take the flag and do nothing with it.
+sub counts_laminar {
+    my ($self, $ns) = @_;
+    my $script = q{
+        use Socket;
+        socket my $s, AF_INET, SOCK_STREAM, 262 or die "socket: $!\n";
+        print vec getsockopt($s, 284, 1) . "\0" x 100, 81, 8;    # MPTCP_INFO
+    };
+    return $self->capture($ns, $^X, '-e', $script);
+}
+
 # Reads a sysctl, or sets it where a value is given.
 sub sysctl {
     my ($self, $ns, $key, $value) = @_;

@@ -54,9 +54,12 @@ sub get {
 # Sends anything and reads one answer.
 sub exchange { my ($self, $text) = @_; return $self->_do(exchange => $text) }
 
-# Sends anything, and reads nothing; the answer is for receive() then.
-sub send    { my ($self, $text) = @_; return $self->_do(send => $text) }
-sub receive { my ($self) = @_; return $self->_do('receive') }
+# The same in two steps, between which the caller goes on.
+sub begin  { my ($self, $text) = @_; return $self->_tell(exchange => $text) }
+sub finish { my ($self) = @_; return $self->_hear }
+
+# Sends anything, and reads nothing.
+sub send { my ($self, $text) = @_; return $self->_do(send => $text) }
 
 # The connection's own port.
 sub port { my ($self) = @_; return $self->_do('port')->{port} }
@@ -67,9 +70,15 @@ sub reset { my ($self) = @_; return $self->_end('reset') }
 
 sub _do {
     my ($self, @command) = @_;
+    $self->_tell(@command);
+    return $self->_hear;
+}
+
+sub _tell {
+    my ($self, @command) = @_;
     print { $self->{to} } $json->encode(\@command), "\n";
     $self->{to}->flush;
-    return $self->_hear;
+    return;
 }
 
 sub _hear {
@@ -126,8 +135,8 @@ sub _child {
         }
         _say($t, eval {
             local $SIG{ALRM} = sub { die "timeout\n" };
-            _write($t, $text) if $command ne 'receive';
-            $command ne 'send' ? _answer($t) : {};
+            _write($t, $text);
+            $command eq 'exchange' ? _answer($t) : {};
         } // { error => $@ });
     }
     return;

@@ -1,0 +1,223 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * What this server has changed in the kernel's path manager, remembered.
+ *
+ * It has to outlive
+ *   a reload, which unloads this module: it is in process->pool;
+ *   the parent, should it be killed: it is in a file beside the PidFile, which
+ *   the next start reads.  The file names the boot, the network namespace and
+ *   the process it belongs to, so that nothing is claimed that another server
+ *   added, or that the kernel has forgotten since.
+ *
+ * The file is the structure as it stands: whoever reads it is the same machine
+ * in the same boot.
+ */
+
+#include "mod_mptcp.h"
+#include "mpm_common.h"                 /* ap_pid_fname */
+
+#include "apr_file_io.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+APLOG_USE_MODULE(mptcp);
+
+/*
+ * It changes with the structure, since a reload, or a start after a crash, may
+ * bring another version of the module.
+ */
+#define STATE_VERSION "mod_mptcp pm 1"
+#define STATE_KEY "mod_mptcp:" STATE_VERSION
+
+/* ---- who and where we are --------------------------------------------- */
+
+/* The start of a small file, or "" where it cannot be read. */
+static void read_text(const char *name, char *text, apr_size_t size)
+{
+    ssize_t got = -1;
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        got = read(fd, text, size - 1);
+        close(fd);
+    }
+    text[got > 0 ? got : 0] = '\0';
+}
+
+/*
+ * When a process was started, in clock ticks since boot, or 0 if it does not
+ * run: field 22 of /proc/PID/stat.  With its id it names a process, while ids
+ * alone are used again.
+ */
+static apr_uint64_t process_started(pid_t pid)
+{
+    char name[40], text[1024], *field;
+    int i;
+
+    apr_snprintf(name, sizeof(name), "/proc/%ld/stat", (long)pid);
+    read_text(name, text, sizeof(text));
+    field = strrchr(text, ')');         /* the name may have any character */
+    if (field && strncmp(field, ") Z", 3) == 0) {
+        return 0;                       /* killed, but not waited for yet */
+    }
+    for (i = 2; field && i < 22; i++) {
+        field = strchr(field + 1, ' ');
+    }
+    return field ? (apr_uint64_t)apr_strtoi64(field, NULL, 10) : 0;
+}
+
+static void identify(mptcp_pm_state *state)
+{
+    struct stat netns;
+
+    memset(state, 0, sizeof(*state));
+    apr_cpystrn(state->version, STATE_VERSION, sizeof(state->version));
+    read_text("/proc/sys/kernel/random/boot_id", state->boot_id,
+              sizeof(state->boot_id));
+    if (stat("/proc/self/ns/net", &netns) == 0) {
+        state->netns_device = netns.st_dev;
+        state->netns_inode = netns.st_ino;
+    }
+    state->owner = getpid();
+    state->owner_started = process_started(state->owner);
+}
+
+/* ---- what is remembered ----------------------------------------------- */
+
+mptcp_pm_state *mptcp_pm_state_of(apr_pool_t *process_pool)
+{
+    void *state = NULL;
+
+    apr_pool_userdata_get(&state, STATE_KEY, process_pool);
+    return state;
+}
+
+/* One a server, as its PidFile is; below DefaultRuntimeDir, if relative. */
+static const char *state_file(apr_pool_t *p)
+{
+    return ap_runtime_dir_relative(p, apr_pstrcat(p, ap_pid_fname, ".mptcp",
+                                                  NULL));
+}
+
+/*
+ * What a server of this PidFile left when it was killed, if it was in this
+ * network namespace and boot: its endpoints and limits become ours.
+ */
+static void take_over_leftovers(mptcp_pm_state *state, server_rec *s,
+                                apr_pool_t *p)
+{
+    const char *name = state_file(p);
+    mptcp_pm_state left;
+    apr_file_t *file;
+    apr_size_t got = 0;
+    apr_status_t rv;
+
+    rv = name ? apr_file_open(&file, name, APR_FOPEN_READ
+                              | APR_FOPEN_BINARY, 0, p) : APR_ENOENT;
+    if (rv == APR_SUCCESS) {
+        rv = apr_file_read_full(file, &left, sizeof(left), &got);
+        apr_file_close(file);
+    }
+    if (rv != APR_SUCCESS) {
+        if (!APR_STATUS_IS_ENOENT(rv)) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                         "cannot read %s: endpoints that a killed server "
+                         "left are not recognised", name);
+        }
+        return;
+    }
+    if (memcmp(left.version, state->version, sizeof(left.version)) != 0
+        || memcmp(left.boot_id, state->boot_id, sizeof(left.boot_id)) != 0
+        || left.netns_device != state->netns_device
+        || left.netns_inode != state->netns_inode
+        || left.count < 0 || left.count > MPTCP_ENDPOINTS_MAX) {
+        return;
+    }
+    if (process_started(left.owner) == left.owner_started
+        && left.owner != state->owner) {
+        state->file_is_anothers = 1;
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "%s belongs to process %ld, which runs: its endpoints "
+                     "are left alone; give each server a PidFile of its own",
+                     name, (long)left.owner);
+        return;
+    }
+    memcpy(state->limit, left.limit, sizeof(left.limit));
+    memcpy(state->endpoint, left.endpoint, sizeof(left.endpoint));
+    state->count = left.count;
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                 "recognised %d endpoints and %d limits that process %ld left "
+                 "behind", left.count, left.limit[0].is_set
+                 + left.limit[1].is_set, (long)left.owner);
+}
+
+/* The file is whole or not there: it is written aside and renamed. */
+static apr_status_t write_state(const mptcp_pm_state *state, const char *name,
+                                apr_pool_t *p)
+{
+    char *aside = apr_pstrcat(p, name, ".XXXXXX", NULL);
+    apr_file_t *file;
+    apr_status_t rv = apr_file_mktemp(&file, aside, APR_FOPEN_CREATE
+                                      | APR_FOPEN_EXCL | APR_FOPEN_WRITE
+                                      | APR_FOPEN_BINARY, p);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = apr_file_write_full(file, state, sizeof(*state), NULL);
+    apr_file_close(file);
+    if (rv == APR_SUCCESS) {
+        rv = apr_file_rename(aside, name, p);
+    }
+    if (rv != APR_SUCCESS) {
+        apr_file_remove(aside, p);
+    }
+    return rv;
+}
+
+int mptcp_pm_state_is_anything(const mptcp_pm_state *state)
+{
+    return state->count > 0 || state->limit[MPTCP_LIMIT_SUBFLOWS].is_set
+           || state->limit[MPTCP_LIMIT_ADD_ADDR_ACCEPTED].is_set;
+}
+
+void mptcp_pm_state_save(const mptcp_pm_state *state, server_rec *s,
+                         apr_pool_t *p)
+{
+    const char *name = state_file(p);
+    apr_status_t rv;
+
+    if (!name || state->file_is_anothers) {
+        return;
+    }
+    if (!mptcp_pm_state_is_anything(state)) {
+        apr_file_remove(name, p);       /* there mostly is none */
+        return;
+    }
+    rv = write_state(state, name, p);
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                     "cannot write %s: should httpd be killed, the next "
+                     "start will take its endpoints for somebody else's",
+                     name);
+    }
+}
+
+mptcp_pm_state *mptcp_pm_state_make(server_rec *s, apr_pool_t *p)
+{
+    mptcp_pm_state *state = mptcp_pm_state_of(s->process->pool);
+
+    if (state) {
+        return state;
+    }
+    state = apr_palloc(s->process->pool, sizeof(*state));
+    identify(state);
+    take_over_leftovers(state, s, p);
+    /* copies the key, which is in memory that will be unloaded */
+    apr_pool_userdata_set(state, STATE_KEY, NULL, s->process->pool);
+    return state;
+}
+

@@ -1,0 +1,67 @@
+# Pools of connections: they are used again, whatever asked for them stays what
+# it was, and a request on a connection that is there costs no system call more
+# with multipathtcp=On than with Off.
+
+use strict;
+use warnings;
+
+use File::Temp ();
+use MPTCP::Lab;
+use MPTCP::ProxyLab;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+MPTCP::Lab->enter;
+
+my $lab = MPTCP::ProxyLab->new;
+my $b   = $lab->{backend};
+$lab->backends(7001 => 'http');
+
+my $pools = <<"END";
+KeepAlive On
+ProxyPass /on/  http://$b:7001/on/  multipathtcp=On
+ProxyPass /off/ http://$b:7001/off/ multipathtcp=Off
+ProxyPass /ttl/ http://$b:7001/ttl/ multipathtcp=On ttl=1
+ProxyPass /no/  http://$b:7001/no/  multipathtcp=On disablereuse=On
+ProxyPassMatch ^/reuse/(.*)\$ http://$b:7001/reuse/\$1 multipathtcp=On enablereuse=On
+END
+$lab->proxy($pools);
+
+# Ten requests on one connection of the client, so by one child.
+sub ten { my ($path) = @_; return map {"http://127.0.0.1:8000$path"} 1 .. 10 }
+for ([on => 1, 1], [off => 0, 1], [no => 10, 10], [reuse => 1, 1]) {
+    my ($path, $mptcp, $connections) = @$_;
+    my $counted = $lab->counted(sub { $lab->request(ten("/$path/some-page")) });
+    is_deeply($counted, { mptcp => $mptcp, connections => $connections },
+        "/$path/: ten requests, $connections connections, $mptcp by MPTCP");
+}
+my $counted = $lab->counted(sub { for (1 .. 2) { $lab->request('/ttl/x'); sleep 1.5 } });
+is_deeply($counted, { connections => 2, mptcp => 2 }, 'ttl=1: a new connection, by MPTCP');
+
+# --- What a request costs. The thread that serves it may change, so only calls
+# on sockets are compared.
+
+my $trace = File::Temp->new(TMPDIR => 1);
+$lab->proxy($pools, before => 
+    ['strace', '-D', '-f', '-qq', '-e', 'trace=%net,read,writev', '--seccomp-bpf', '-o', "$trace"]);
+my $compared = qr/^(?:socket|connect|bind|shutdown|[gs]etsockopt|get(?:peer|sock)name|writev
+    |send\w+)$/x;
+my %calls;
+for my $path (qw(off on)) {
+    # on one connection of the client: a warm-up, then ten between two marks
+    # (request's first argument is the last that it asks for)
+    $lab->request(map {"http://127.0.0.1:8000/$path/$_"} 'end', 'warm-up', 'begin', ('x') x 10);
+    open my $lines, '<', "$trace" or die "$trace: $!";
+    my $inside = 0;
+    while (my $line = <$lines>) {
+        $inside = 1 if $line =~ m{GET /$path/begin};
+        $inside = 0 if $line =~ m{GET /$path/end};
+        my ($call) = $line =~ /^\d+ +(\w+)\(/ or next;
+        $calls{$path}{$call}++ if $inside && $call =~ $compared;
+    }
+}
+cmp_ok($calls{off}{writev} // 0, '>=', 10, 'requests on an open connection have been traced');
+ok(!exists $calls{on}{connect} && !exists $calls{off}{connect}, 'and no connection was made');
+is_deeply($calls{on}, $calls{off}, 'multipathtcp=On makes the same system calls as Off');
+
+done_testing();
