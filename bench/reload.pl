@@ -24,7 +24,7 @@ use MPTCP::Client;
 my $bench   = Bench->begin('reload');
 my $short   = Bench::short();
 my $reloads = $short ? 2 : 12;
-my $rounds  = $short ? 1 : 3;
+my $rounds  = $short ? 1 : 2;
 
 my $lab = MPTCP::Lab->new(Bench::congestion())->add_host('host');
 # One address, one port: each connection takes a new source port.
