@@ -5,11 +5,15 @@
 #   make check      the test suite, on each of $(MPMS)
 #   make demo       two paths, measured and cut
 #   make bench      measured beside other servers; see docs/benchmarks.md
+#   make dist       dist/mod_mptcp-$(VERSION).tar.gz, of what git tracks
+#   make distcheck  that, and builds, installs and tests what is in it
+#   make deb        the Debian package, into dist/ (tools/deps deb first)
 #   make clean
 
 APXS    ?= apxs
 CC      ?= cc
 WARN    ?= -Wall -Wextra
+CPPFLAGS ?=
 CFLAGS  ?= -g -O2
 LDFLAGS ?=
 
@@ -17,13 +21,17 @@ MODULE  = .libs/mod_mptcp.so
 SOURCES = mod_mptcp.c listen_directives.c listen_hooks.c listen_change.c \
           proxy_workers.c proxy_shared.c proxy_sockets.c import_redirect.c \
           path_manager.c pm_reconcile.c pm_state.c netlink.c \
-          start_report.c connection.c variables.c backend.c
-HEADERS = mod_mptcp.h
+          start_report.c connection.c variables.c backend.c counters.c \
+          diag.c status.c status_html.c status_json.c status_openmetrics.c
+HEADERS = mod_mptcp.h status.h
+# the status page's, as lists of bytes to be included
+ASSETS  = page/status.css.inc page/status.js.inc
 
 PKG_CONFIG  ?= pkg-config
 # recursive, so that make clean needs no library
-LIBNL_CFLAGS = $(shell $(PKG_CONFIG) --cflags libnl-genl-3.0)
-LIBNL_LIBS   = $(shell $(PKG_CONFIG) --libs libnl-genl-3.0)
+LIBS_WANTED = libnl-genl-3.0 jansson
+LIBS_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBS_WANTED))
+LIBS_LIBS   = $(shell $(PKG_CONFIG) --libs $(LIBS_WANTED))
 
 LIBEXECDIR = $(shell $(APXS) -q LIBEXECDIR)
 
@@ -34,16 +42,19 @@ comma = ,
 
 all: $(MODULE)
 
-$(MODULE): $(SOURCES) $(HEADERS) Makefile
+$(MODULE): $(SOURCES) $(HEADERS) $(ASSETS) Makefile
 	$(APXS) -S CC="$(CC)" -c -o mod_mptcp.la \
-	    $(call to_cc,$(CFLAGS) $(WARN) -fvisibility=hidden \
-	        $(LIBNL_CFLAGS)) \
+	    $(call to_cc,$(CPPFLAGS) $(CFLAGS) $(WARN) -fvisibility=hidden \
+	        $(LIBS_CFLAGS)) \
 	    $(if $(LDFLAGS),$(patsubst %,-Wl$(comma)%,$(LDFLAGS))) \
-	    $(SOURCES) $(LIBNL_LIBS)
+	    $(SOURCES) $(LIBS_LIBS)
+
+page/%.inc: page/%
+	od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g' > $@
 
 install: $(MODULE)
 	install -d $(DESTDIR)$(LIBEXECDIR)
-	install -m 644 $(MODULE) $(DESTDIR)$(LIBEXECDIR)/
+	install -m 755 $(MODULE) $(DESTDIR)$(LIBEXECDIR)/
 
 # The suite enters namespaces of its own; see t/TEST.  It stops at the first MPM
 # that fails, so that the closing lines are never those of another.
@@ -65,9 +76,24 @@ t/unit/%: t/unit/%.c t/unit/httpd.c %.c $(HEADERS) Makefile
 	    -o $@ $< t/unit/httpd.c $*.c \
 	    $(shell $(call query,APR_CONFIG) --link-ld --libs)
 
-clean:
-	rm -rf .libs *.la *.lo *.o *.slo t/unit/connection
+VERSION = $(shell sed -n 's/^.define MPTCP_VERSION "\(.*\)"$$/\1/p' mod_mptcp.h)
+TARBALL = dist/mod_mptcp-$(VERSION).tar.gz
 
-.PHONY: all install check demo clean
+dist:
+	tools/dist $(TARBALL)
+
+# What a tarball must be good for; all tests are run by make check.
+DISTCHECK_TESTS ?= t/00-load.t t/basic.t t/examples.t
+
+distcheck: dist
+	tools/distcheck $(TARBALL) $(DISTCHECK_TESTS)
+
+deb: dist
+	packaging/make-deb $(TARBALL) dist
+
+clean:
+	rm -rf .libs *.la *.lo *.o *.slo $(ASSETS) t/unit/connection
+
+.PHONY: all install check demo dist distcheck deb clean
 
 include bench/bench.mk

@@ -20,9 +20,12 @@ static void *create_server_conf(apr_pool_t *p, server_rec *s)
     (void)s;
     conf->listeners = apr_array_make(p, 4, sizeof(ap_listen_rec *));
     conf->listen_default = 0;
+    conf->listen_status = APR_SUCCESS;
     conf->fallback = 1;
     conf->proxy_default = MPTCP_UNSET;
     conf->worker_settings = apr_hash_make(p);
+    conf->workers = NULL;               /* made by check_config */
+    conf->balancers = NULL;
     conf->endpoints = apr_array_make(p, 2, sizeof(mptcp_wanted_endpoint));
     conf->limits.value[MPTCP_LIMIT_SUBFLOWS] = MPTCP_LIMIT_UNSET;
     conf->limits.value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] = MPTCP_LIMIT_UNSET;
@@ -174,8 +177,20 @@ static const command_rec directives[] = {
     { .name = NULL }
 };
 
+/* post_config: for whoever looks into a log with LogLevel info. */
+static int say_version(apr_pool_t *pconf, apr_pool_t *plog,
+                       apr_pool_t *ptemp, server_rec *s)
+{
+    (void)pconf;
+    (void)plog;
+    (void)ptemp;
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "version " MPTCP_VERSION);
+    return OK;
+}
+
 static void register_hooks(apr_pool_t *p)
 {
+    ap_hook_post_config(say_version, NULL, NULL, APR_HOOK_MIDDLE);
     mptcp_listen_directives_register_hooks();
     mptcp_listen_register_hooks();
     mptcp_proxy_workers_register_hooks();
@@ -184,6 +199,8 @@ static void register_hooks(apr_pool_t *p)
     mptcp_path_manager_register_hooks(p);
     mptcp_variables_register_hooks();
     mptcp_backend_register_hooks();
+    mptcp_counters_register_hooks();
+    mptcp_status_register_hooks();
 }
 
 AP_DECLARE_MODULE(mptcp) = {

@@ -23,6 +23,9 @@
 #include "apr_strings.h"
 #include "apr_tables.h"
 
+/** By semver.org; the build, the packages and the tests read it from here. */
+#define MPTCP_VERSION "0.1.0"
+
 /*
  * Kernel constants which older headers lack (linux/in.h, linux/mptcp.h).
  * They are fixed ABI; whether the running kernel knows them is always asked
@@ -132,7 +135,10 @@ typedef struct {
     apr_array_header_t *listeners;
     /** MPTCPListenDefault: 1 On, 0 Off (main server only) */
     int listen_default;
-    /** why the kernel gave no MPTCP socket to a listener, or APR_SUCCESS */
+    /**
+     * why the kernel gave no MPTCP socket to a listener, or APR_SUCCESS
+     * (main server only)
+     */
     apr_status_t listen_status;
     /** MPTCPFallback: 1 On, 0 Off (main server only) */
     int fallback;
@@ -161,7 +167,8 @@ typedef struct {
 
 /** What is kept per directory. */
 typedef struct {
-    int env_vars;                       /* MPTCPEnvVars; MPTCP_UNSET, 0, 1 */
+    /** MPTCPEnvVars: 1 On, 0 Off, or MPTCP_UNSET */
+    int env_vars;
 } mptcp_dir_conf;
 
 /** The configuration of the main server, where server-wide settings are. */
@@ -298,6 +305,9 @@ mptcp_worker_checked(const struct proxy_worker *worker);
 /** A worker's URL, as mod_proxy's messages name it. */
 const char *mptcp_worker_name(const struct proxy_worker *worker);
 
+/** The port of a worker's backend; 0: it has no one port. */
+apr_port_t mptcp_worker_port(const struct proxy_worker *worker);
+
 /** mod_proxy's proxy_server_conf of a server; NULL if it is not loaded. */
 void *mptcp_proxy_conf(const server_rec *s);
 
@@ -379,6 +389,12 @@ const char *mptcp_variable_value(const mptcp_reading *reading, int variable,
 /** The variable of a proxied request's connection to its backend. */
 #define MPTCP_BACKEND_VARIABLE "MPTCP_BACKEND"
 
+/**
+ * Remember what a client's connection is, if that is final: then the kernel
+ * is not asked again.
+ */
+void mptcp_connection_note(conn_rec *c, mptcp_state state);
+
 /** Hooks that offer the variables wherever httpd has variables. */
 void mptcp_variables_register_hooks(void);
 
@@ -425,6 +441,83 @@ void mptcp_backend_tunnel(request_rec *r, apr_socket_t *sd);
  * @return UNKNOWN for a request that used none
  */
 mptcp_state mptcp_backend_state(request_rec *r);
+
+/* ---- counters.c: connections, counted for all children together -------- */
+
+/** What is counted. */
+enum {
+    MPTCP_COUNTER_LISTENER,             /**< by address, as %pI prints it */
+    MPTCP_COUNTER_WORKER,               /**< by its URL */
+    MPTCP_COUNTER_KINDS
+};
+
+/** The name of all workers that are not in the configuration. */
+#define MPTCP_COUNTER_OTHER "(others)"
+
+typedef struct mptcp_counter mptcp_counter;
+
+/** A listener or worker of this configuration; pool: pconf. */
+typedef struct {
+    const char *name;
+    mptcp_counter *counter;             /**< shared by all children */
+    apr_port_t port;                    /**< 0: a worker's may be any */
+    apr_sockaddr_t *address;            /**< of a listener */
+    int is_mptcp;                       /**< a listener's socket is */
+} mptcp_counted;
+
+/** Since the server was started; graceful restarts and restarts go on. */
+typedef struct {
+    /**
+     * of a listener: accepted and MPTCP then, fallback included; of a worker:
+     * established, and still MPTCP then
+     */
+    apr_uint64_t mptcp;
+    /**
+     * of a listener: of those, found to be TCP when they ended; of a worker:
+     * the backend did not agree
+     */
+    apr_uint64_t fallback;
+    /** MPTCP was not asked for (or could not be, by a worker) */
+    apr_uint64_t tcp;
+    /** of a listener: further subflows of those that have ended */
+    apr_uint64_t joins;
+} mptcp_counts;
+
+/** mptcp_counted: sorted by port and name, or name; in children too. */
+const apr_array_header_t *mptcp_counted_all(int kind);
+
+/** What stands now; several numbers, each by itself exact. */
+void mptcp_counts_get(const mptcp_counted *one, mptcp_counts *counts);
+
+/** When counting began; 0: nothing is counted. */
+apr_time_t mptcp_counted_since(void);
+
+/** The listener that a connection with this local address came to, or NULL. */
+const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local);
+
+/**
+ * The worker that has lately connected to an address by MPTCP, or NULL.
+ * @param address 4 or 16 bytes in network order
+ * @param port In host order
+ */
+const mptcp_counted *mptcp_counted_worker(const void *address,
+                                          apr_size_t length, int port);
+
+/**
+ * To be called when a connection to a backend has been established that was
+ * to be MPTCP.  One system call.
+ * @param worker The worker's name, or NULL if there is none
+ * @param made_as IPPROTO_MPTCP; another if the kernel gave no such socket
+ */
+void mptcp_count_backend(const char *worker, apr_socket_t *sd, int made_as);
+
+/** Hooks that make the counters, and count clients' connections. */
+void mptcp_counters_register_hooks(void);
+
+/* ---- status.c: the status page ----------------------------------------- */
+
+/** Hooks for mptcp-status and for mod_status's page. */
+void mptcp_status_register_hooks(void);
 
 /* ---- import_redirect.c: ELF ------------------------------------------- */
 
@@ -521,6 +614,10 @@ const char *mptcp_endpoint_address(apr_pool_t *p, const mptcp_endpoint *ep);
 const char *mptcp_endpoint_text(apr_pool_t *p, const mptcp_endpoint *ep,
                                 const char *dev);
 
+/** The names of an endpoint's flags, an array of const char *. */
+apr_array_header_t *mptcp_endpoint_flags(apr_pool_t *p,
+                                         const mptcp_endpoint *ep);
+
 /** Limits in the words of `ip mptcp limits set`; what is unset is left out */
 const char *mptcp_limits_text(apr_pool_t *p, const mptcp_limits *limits);
 
@@ -581,5 +678,22 @@ int mptcp_endpoint_is_ours(process_rec *process, const mptcp_endpoint *ep);
  * when listeners are bound and endpoints and limits are applied.
  */
 void mptcp_start_report(server_rec *s, apr_pool_t *ptemp);
+
+/** What is in force, as the kernel says at this moment. */
+typedef struct {
+    mptcp_limits limits;
+    apr_array_header_t *endpoints;      /**< mptcp_endpoint */
+    /** const char *: what stands in the way, and what to write instead */
+    apr_array_header_t *obstacles;
+    /** the kernel's path manager is switched off */
+    int is_off;
+} mptcp_paths;
+
+/**
+ * The same for the status page, in a child.
+ * @return APR_SUCCESS, or as mptcp_pm_open(); then nothing is known
+ */
+apr_status_t mptcp_paths_read(server_rec *s, apr_pool_t *p,
+                              mptcp_paths *paths);
 
 #endif /* MOD_MPTCP_H */

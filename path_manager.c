@@ -318,12 +318,25 @@ const char *mptcp_endpoint_address(apr_pool_t *p, const mptcp_endpoint *ep)
            ? apr_pstrdup(p, text) : "?";
 }
 
+apr_array_header_t *mptcp_endpoint_flags(apr_pool_t *p,
+                                         const mptcp_endpoint *ep)
+{
+    apr_array_header_t *names = apr_array_make(p, 4, sizeof(const char *));
+    int i;
+
+    for (i = 0; endpoint_flags[i].name; i++) {
+        if (ep->flags & endpoint_flags[i].flag) {
+            APR_ARRAY_PUSH(names, const char *) = endpoint_flags[i].name;
+        }
+    }
+    return names;
+}
+
 const char *mptcp_endpoint_text(apr_pool_t *p, const mptcp_endpoint *ep,
                                 const char *dev)
 {
     const char *text = mptcp_endpoint_address(p, ep);
     char name[IF_NAMESIZE];
-    int i;
 
     if (!dev && ep->ifindex) {
         dev = if_indextoname(ep->ifindex, name);
@@ -337,10 +350,10 @@ const char *mptcp_endpoint_text(apr_pool_t *p, const mptcp_endpoint *ep,
     if (ep->port) {
         text = apr_psprintf(p, "%s port %d", text, ep->port);
     }
-    for (i = 0; endpoint_flags[i].name; i++) {
-        if (ep->flags & endpoint_flags[i].flag) {
-            text = apr_pstrcat(p, text, " ", endpoint_flags[i].name, NULL);
-        }
+    if (ep->flags) {
+        text = apr_pstrcat(p, text, " ",
+                           apr_array_pstrcat(p, mptcp_endpoint_flags(p, ep),
+                                             ' '), NULL);
     }
     return text;
 }

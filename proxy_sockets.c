@@ -45,6 +45,8 @@ static connect_to_backend_fn *proxy_connect_to_backend;
 static __thread struct {
     const proxy_worker *worker;
     const server_rec *s;
+    int made;                   /* a socket, of one that wants MPTCP; which
+                                   protocol, or 0 */
 } connecting;
 
 /* ---- what has been said ----------------------------------------------- */
@@ -143,8 +145,8 @@ static void say_refused(apr_status_t refused, int fallback)
 static apr_status_t create_socket(apr_socket_t **sd, int family, int type,
                                   int protocol, apr_pool_t *pool)
 {
-    int fallback = mptcp_main_conf()->fallback;
     apr_status_t rv;
+    int fallback;
 
     if (!connecting.s || type != SOCK_STREAM
         || (family != APR_INET && family != APR_INET6)
@@ -155,14 +157,28 @@ static apr_status_t create_socket(apr_socket_t **sd, int family, int type,
     }
 
     rv = apr_socket_create(sd, family, type, IPPROTO_MPTCP, pool);
+    connecting.made = IPPROTO_MPTCP;
     if (rv == APR_SUCCESS || is_shortage(rv)) {
         return rv;
     }
+    fallback = mptcp_main_conf()->fallback;
+    connecting.made = APR_PROTO_TCP;
     say_refused(rv, fallback);
     if (!fallback) {
         return rv;
     }
     return apr_socket_create(sd, family, type, APR_PROTO_TCP, pool);
+}
+
+/* Count what this thread has connected, if it made a socket for that. */
+static void count_connected(apr_socket_t *sd)
+{
+    if (connecting.made && sd) {
+        mptcp_count_backend(connecting.worker ? mptcp_worker_name(
+                                mptcp_worker_checked(connecting.worker))
+                                              : NULL,
+                            sd, connecting.made);
+    }
 }
 
 /* What protocol modules call for ap_proxy_connect_backend(). */
@@ -173,7 +189,11 @@ static int connect_backend(const char *proxy_function, proxy_conn_rec *conn,
 
     connecting.worker = worker;
     connecting.s = s;
+    connecting.made = 0;
     rv = proxy_connect_backend(proxy_function, conn, worker, s);
+    if (rv == OK) {
+        count_connected(conn->sock);
+    }
     connecting.s = NULL;
     return rv;
 }
@@ -189,8 +209,12 @@ static int connect_to_backend(apr_socket_t **newsock,
 
     connecting.worker = NULL;
     connecting.s = r->server;
+    connecting.made = 0;
     rv = proxy_connect_to_backend(newsock, proxy_function, backend_addr,
                                   backend_name, conf, r);
+    if (rv == OK) {
+        count_connected(*newsock);
+    }
     connecting.s = NULL;
     if (rv == OK) {
         mptcp_backend_tunnel(r, *newsock);
@@ -242,15 +266,31 @@ static int redirect(const void *inside, const char *symbol, void *replacement,
     return 1;
 }
 
+/* One of mod_proxy's functions, to be called by its replacement. */
+static void *original(const char *symbol, server_rec *s)
+{
+    void *function = mptcp_proxy_function(symbol);
+
+    if (!function) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
+                     "multipathtcp and MPTCPProxyDefault have no effect, "
+                     "backends are reached by plain TCP: mod_proxy exports no "
+                     "%s", symbol);
+    }
+    return function;
+}
+
 /* For the sockets of tunnels, or for the variable that tells of them. */
 static void redirect_tunnels(apr_pool_t *pconf, server_rec *s)
 {
-    proxy_connect_to_backend = (connect_to_backend_fn *)
-        mptcp_proxy_function("ap_proxy_connect_to_backend");
-    if (proxy_connect_to_backend
-        && ap_find_linked_module("mod_proxy_connect.c")) {
-        redirect(NULL, "ap_proxy_connect_to_backend",
-                 (void *)connect_to_backend, pconf, s);
+    static const char symbol[] = "ap_proxy_connect_to_backend";
+
+    if (ap_find_linked_module("mod_proxy_connect.c")) {
+        proxy_connect_to_backend = (connect_to_backend_fn *)original(symbol,
+                                                                     s);
+        if (proxy_connect_to_backend) {
+            redirect(NULL, symbol, (void *)connect_to_backend, pconf, s);
+        }
     }
 }
 
@@ -261,6 +301,7 @@ static void redirect_tunnels(apr_pool_t *pconf, server_rec *s)
 static int redirect_proxy(apr_pool_t *pconf, apr_pool_t *plog,
                           apr_pool_t *ptemp, server_rec *s)
 {
+    static const char backend[] = "ap_proxy_connect_backend";
     module *proxy = ap_find_linked_module("mod_proxy.c");
     const char *names;
 
@@ -271,14 +312,13 @@ static int redirect_proxy(apr_pool_t *pconf, apr_pool_t *plog,
     if (!mptcp_proxy_wants_any(s)) {
         return OK;
     }
-    proxy_connect_backend = (connect_backend_fn *)
-        mptcp_proxy_function("ap_proxy_connect_backend");
     make_said(2 * apr_hash_count(mptcp_main_conf()->workers) + 256, pconf);
 
-    if (!redirect(proxy, "apr_socket_create", (void *)create_socket, pconf, s)
-        || !proxy_connect_backend
-        || !redirect(NULL, "ap_proxy_connect_backend",
-                     (void *)connect_backend, pconf, s)) {
+    proxy_connect_backend = (connect_backend_fn *)original(backend, s);
+    if (!proxy_connect_backend
+        || !redirect(proxy, "apr_socket_create", (void *)create_socket, pconf,
+                     s)
+        || !redirect(NULL, backend, (void *)connect_backend, pconf, s)) {
         return OK;
     }
     names = linked_with(proxy, ptemp);

@@ -47,6 +47,13 @@ APLOG_USE_MODULE(mptcp);
 #define HAVE_NAME_EX 1
 #endif
 
+/* Is the worker's name a pattern?  They have been told apart since 2.4.47. */
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 94)
+#define IS_PATTERN(worker) ((worker)->s->is_name_matchable)
+#else
+#define IS_PATTERN(worker) 0
+#endif
+
 /* What a setting points at; NULL is one that was not made. */
 static const int setting_values[] = { 0, 1 };
 
@@ -88,6 +95,11 @@ const char *mptcp_worker_name(const proxy_worker *worker)
 #else
     return worker->s->name;
 #endif
+}
+
+apr_port_t mptcp_worker_port(const proxy_worker *worker)
+{
+    return worker->s->is_name_matchable ? 0 : worker->s->port;
 }
 
 /* ---- multipathtcp=On|Off ---------------------------------------------- */
@@ -222,6 +234,7 @@ static void part_direct(const server_rec *s, proxy_server_conf *proxy,
 static void settle_direct(const server_rec *s, apr_array_header_t *list,
                           apr_hash_t *workers, apr_pool_t *ptemp)
 {
+    const int *otherwise = SETTING(mptcp_proxy_default(s));
     apr_hash_t *by_name[2];
     int i;
 
@@ -232,7 +245,7 @@ static void settle_direct(const server_rec *s, apr_array_header_t *list,
         const int *setting = worker_setting(worker);
 
         if (setting) {
-            apr_hash_set(by_name[worker->s->is_name_matchable],
+            apr_hash_set(by_name[IS_PATTERN(worker)],
                          mptcp_worker_name(worker), APR_HASH_KEY_STRING,
                          setting);
         }
@@ -240,13 +253,12 @@ static void settle_direct(const server_rec *s, apr_array_header_t *list,
     for (i = 0; i < list->nelts; i++) {
         const proxy_worker *worker = &APR_ARRAY_IDX(list, i, proxy_worker);
         const int *setting = apr_hash_get(
-            by_name[worker->s->is_name_matchable], mptcp_worker_name(worker),
+            by_name[IS_PATTERN(worker)], mptcp_worker_name(worker),
             APR_HASH_KEY_STRING);
 
         /* shared with the main server, which comes first? */
         if (!get_by_pointer(workers, worker)) {
-            set_by_pointer(workers, worker,
-                           setting ? setting : SETTING(mptcp_proxy_default(s)));
+            set_by_pointer(workers, worker, setting ? setting : otherwise);
         }
     }
 }
@@ -339,7 +351,7 @@ const proxy_worker *mptcp_worker_checked(const proxy_worker *worker)
         return worker;
     }
     address = apr_strtoi64(worker->s->name, &end, 16);
-    if (address <= 0 || *end || sizeof(void *) > sizeof(address)) {
+    if (address <= 0 || *end) {
         return worker;
     }
     return (const proxy_worker *)(apr_uintptr_t)address;

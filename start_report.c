@@ -29,14 +29,20 @@ typedef struct {
     struct ifaddrs *addresses;          /* NULL where they cannot be read */
     int announced;                      /* how many endpoints are signal */
     int connecting;                     /* how many are subflow */
+    apr_array_header_t *obstacles;      /* const char *: what is in the way */
 } report;
 
 /* ---- asking ----------------------------------------------------------- */
 
-/* Is this a listener whose socket is MPTCP, whoever made it? */
+/*
+ * Is this a listener whose socket is MPTCP, whoever made it?  Not the one of
+ * two that a reload has steered connections away from (listen_change.c).
+ */
 static int is_mptcp(const ap_listen_rec *lr)
 {
-    return lr->active && mptcp_listener_is_mptcp(lr);
+    return lr->active && mptcp_listener_is_mptcp(lr)
+           && (mptcp_listener_wanted(mptcp_main_conf(), lr)
+               || !mptcp_listener_has_twin(lr, ap_server_conf->process));
 }
 
 static apr_status_t ask_kernel(report *r)
@@ -101,7 +107,8 @@ static const char *endpoints_text(const report *r)
 /* ---- what stands in the way ------------------------------------------- */
 
 #define WARN(r, ...) \
-    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, (r)->s, __VA_ARGS__)
+    (APR_ARRAY_PUSH((r)->obstacles, const char *) \
+     = apr_psprintf((r)->p, __VA_ARGS__))
 
 static void check_switches(const report *r)
 {
@@ -125,7 +132,7 @@ static void check_switches(const report *r)
 /* An address that clients might be told of. */
 static int may_be_announced(const struct ifaddrs *ifa)
 {
-    const int up = IFF_UP | IFF_RUNNING;
+    const unsigned int up = IFF_UP | IFF_RUNNING;
 
     if (!ifa->ifa_addr || (ifa->ifa_flags & up) != up
         || (ifa->ifa_flags & IFF_LOOPBACK)) {
@@ -338,25 +345,71 @@ static void check_backends(const report *r)
     }
 }
 
+/* What the kernel has, and what of it stands in the way. */
+static apr_status_t read_report(report *r, server_rec *s, apr_pool_t *p,
+                                int listens, int connects)
+{
+    apr_status_t rv;
+
+    memset(r, 0, sizeof(*r));
+    r->s = s;
+    r->p = p;
+    r->obstacles = apr_array_make(p, 4, sizeof(const char *));
+    rv = ask_kernel(r);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (getifaddrs(&r->addresses) != 0) {
+        r->addresses = NULL;
+    }
+    check_switches(r);
+    if (listens) {
+        check_announced(r);
+        check_endpoints(r);
+    }
+    if (connects) {
+        check_backends(r);
+    }
+    if (r->addresses) {
+        freeifaddrs(r->addresses);
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t mptcp_paths_read(server_rec *s, apr_pool_t *p, mptcp_paths *paths)
+{
+    report r;
+    apr_status_t rv = read_report(&r, s, p, listeners_text(p) != NULL,
+                                  mptcp_proxy_wants_any(s));
+
+    memset(paths, 0, sizeof(*paths));
+    if (rv == APR_SUCCESS) {
+        paths->limits = r.limits;
+        paths->endpoints = r.endpoints;
+        paths->obstacles = r.obstacles;
+        paths->is_off = mptcp_sysctl_number(p, "mptcp/pm_type") > 0;
+    }
+    return rv;
+}
+
 void mptcp_start_report(server_rec *s, apr_pool_t *ptemp)
 {
     const mptcp_server_conf *conf = mptcp_main_conf();
     const char *listeners = listeners_text(ptemp);
     int has_workers = mptcp_proxy_wants_any(s);
     report r;
+    int i;
 
     if (!listeners && !has_workers && conf->endpoints->nelts == 0
         && !*mptcp_limits_text(ptemp, &conf->limits)) {
         return;
     }
-    memset(&r, 0, sizeof(r));
-    r.s = s;
-    r.p = ptemp;
     if (listeners) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "MPTCP listeners: %s",
                      listeners);
     }
-    if (ask_kernel(&r) != APR_SUCCESS) {
+    if (read_report(&r, s, ptemp, listeners != NULL, has_workers)
+        != APR_SUCCESS) {
         /* a kernel without a path manager: old, or netlink is forbidden */
         return;
     }
@@ -364,18 +417,8 @@ void mptcp_start_report(server_rec *s, apr_pool_t *ptemp)
                  mptcp_limits_text(ptemp, &r.limits));
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                  "path manager's endpoints: %s", endpoints_text(&r));
-    if (getifaddrs(&r.addresses) != 0) {
-        r.addresses = NULL;
-    }
-    check_switches(&r);
-    if (listeners) {
-        check_announced(&r);
-        check_endpoints(&r);
-    }
-    if (has_workers) {
-        check_backends(&r);
-    }
-    if (r.addresses) {
-        freeifaddrs(r.addresses);
+    for (i = 0; i < r.obstacles->nelts; i++) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "%s",
+                     APR_ARRAY_IDX(r.obstacles, i, const char *));
     }
 }

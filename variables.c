@@ -132,7 +132,7 @@ static mptcp_state final_state(const conn_rec *c)
     return state ? *state : MPTCP_STATE_UNKNOWN;
 }
 
-static void keep_if_final(conn_rec *c, mptcp_state state)
+void mptcp_connection_note(conn_rec *c, mptcp_state state)
 {
     size_t i;
 
@@ -165,7 +165,7 @@ static void read_connection(conn_rec *c, mptcp_reading *reading)
     else if (apr_os_sock_get(&fd, sd) == APR_SUCCESS && fd >= 0) {
         mptcp_connection_ask(fd, 0, reading);
     }
-    keep_if_final(c, reading->state);
+    mptcp_connection_note(c, reading->state);
 }
 
 /* The request that the client sent, of whatever came of it. */

@@ -58,9 +58,7 @@ END
 
 # --- Addresses
 
-# A name with several addresses; the sandbox has its own view of /etc.
-my $hosts = $included->write_file('hosts', "$address many\n10.91.2.2 many\n$address6 many\n127.0.0.1 localhost\n");
-$lab->run(undef, 'mount', '--bind', $hosts, '/etc/hosts');
+$lab->hosts("$address many\n10.91.2.2 many\n$address6 many\n127.0.0.1 localhost\n");
 listens('a name with several addresses', "MPTCPListen many:80\n",
     ["$address:80", '10.91.2.2:80', "[$address6]:80"]);
 
@@ -114,6 +112,9 @@ MPTCPListen $address:80
 MPTCPListen 0.0.0.0:82
 Listen $address:81
 END
+    # Much more than the send buffer: once the server has closed its side, the
+    # kernel refuses joins.
+    $httpd->write_file('large', 'x' x 16_000_000);
     my $buckets = 0 + $lab->capture(undef, 'getconf', '_NPROCESSORS_ONLN');
     cmp_ok($buckets, '>=', 2, 'there are cores for several buckets');
     for my $round ('a start', 'a graceful restart', 'another') {
@@ -211,7 +212,6 @@ sub new_httpd {
     my ($conf, %o) = @_;
     my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'server', conf => "$conf\n", %o);
     $httpd->write_file('file', "content\n");
-    $httpd->write_file('large', 'x' x 300_000);
     return $httpd;
 }
 

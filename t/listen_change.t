@@ -50,6 +50,9 @@ for my $round (1 .. $rounds) {
             sleep 0.3;
         }
     });
+    my @said = $httpd->error_log =~ /MPTCP listeners: (.*)/g;
+    is_deeply(\@said, [('127.0.0.1:80') x $flips], 'the log names it while it is MPTCP');
+
     # At most one idle socket is kept, however many changes there were.
     is(scalar $lab->ss('host', '-tl', 'sport = :80'), 2, 'two sockets for the address');
     clean($httpd);

@@ -21,7 +21,7 @@ MPTCP::Lab->enter;
 
 my $connections = 20;
 my $at_a_time   = 4;
-my $size        = 1_500_000;
+my $size        = 800_000;
 my $shared      = '10.99.0.1';
 my %server      = (
     one => { path => 3, address => '10.99.1.1' },
@@ -68,7 +68,7 @@ done_testing();
 sub build {
     my $net = MPTCP::Lab->new;
     $net->add_host($_) for qw(client router one two);
-    $net->add_path($_, ['client', "c$_"], ['router', "r$_"], rate => '100mbit') for 1, 2;
+    $net->add_path($_, ['client', "c$_"], ['router', "r$_"], rate => '30mbit') for 1, 2;
     $net->add_path(3, ['router', 'r3'], ['one', 'o3']);
     $net->add_path(4, ['router', 'r4'], ['two', 't4']);
 

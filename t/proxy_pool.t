@@ -38,6 +38,25 @@ for ([on => 1, 1], [off => 0, 1], [no => 10, 10], [reuse => 1, 1]) {
 my $counted = $lab->counted(sub { for (1 .. 2) { $lab->request('/ttl/x'); sleep 1.5 } });
 is_deeply($counted, { connections => 2, mptcp => 2 }, 'ttl=1: a new connection, by MPTCP');
 
+# --- The order of LoadModule lines does not matter, and neither do restarts
+
+my $one = "ProxyPass / http://$b:7001/ multipathtcp=%s disablereuse=On\n";
+for my $order (qw(first last)) {
+    my $httpd = $lab->proxy(sprintf($one, 'On'), order => $order);
+    $lab->is_mptcp('/x', "mod_mptcp is loaded $order");
+    for my $how (qw(graceful restart)) {
+        ok($httpd->$how, "$order: $how");
+        $lab->is_mptcp('/x', "$order: after $how");
+    }
+    my $conf = $httpd->{conf};
+    $httpd->set_conf($conf =~ s/multipathtcp=On/multipathtcp=Off/r);
+    $httpd->graceful;
+    $lab->is_tcp('/x', "$order: a reload with Off");
+    $httpd->set_conf($conf);
+    $httpd->graceful;
+    $lab->is_mptcp('/x', "$order: a reload with On");
+}
+
 # --- What a request costs. The thread that serves it may change, so only calls
 # on sockets are compared.
 

@@ -100,7 +100,8 @@ for my $scheme (qw(ws wss up)) {
         my ($port, $on) = @$_;
         my $text;
         my $counted = $lab->counted(sub { $text = websocket($port, "/$scheme/ws") });
-        is($text, 'hello', "$scheme $on: a WebSocket is echoed") or diag(substr $lab->logged, -3000);
+        is($text, 'hello', "$scheme $on: a WebSocket is echoed")
+            or diag(substr $lab->logged, -3000);
         # the backend of wss connects to the one behind it as well
         is_deeply($counted, { connections => $scheme eq 'wss' ? 2 : 1,
             mptcp => $on eq 'On' ? 1 : 0 },
@@ -126,7 +127,8 @@ done_testing();
 # Sends 'hello' in a WebSocket frame; returns what comes back.
 sub websocket {
     my ($port, $path) = @_;
-    my ($status, $output) = $lab->try('proxy', $^X, '-MIO::Socket::INET', '-e', <<'END', $port, $path);
+    my ($status, $output) = $lab->try('proxy',
+        $^X, '-MIO::Socket::INET', '-e', <<'END', $port, $path);
 my ($port, $path) = @ARGV;
 alarm 20;
 my $s = IO::Socket::INET->new("127.0.0.1:$port") or die "connect: $!";

@@ -274,6 +274,33 @@ END
         'all of them ' . ($mptcp ? 'MPTCP' : 'TCP'));
 }
 
+# A virtual host that inherits the balancer shares the new member, in the child
+# that has learnt of it: here there is only one. The default is not its own.
+for ([On => 1], [Off => 0]) {
+    my ($on, $mptcp) = @$_;
+    my $other = $on eq 'On' ? 'Off' : 'On';
+    $lab->proxy(<<"END");
+@listen
+<IfModule mpm_prefork_module>
+    StartServers 1
+    ServerLimit 1
+    MaxRequestWorkers 1
+</IfModule>
+<IfModule !mpm_prefork_module>
+    ServerLimit 1
+    MaxRequestWorkers 25
+</IfModule>
+MPTCPProxyDefault $on
+$managed
+<VirtualHost 127.0.0.1:8001>
+    MPTCPProxyDefault $other
+</VirtualHost>
+END
+    add_member(8000, "http://$b:7003");
+    $lab->is_counted($at->(8001, '/x'), $mptcp, 1,
+        "a member added at run time, default $on, virtual host $other: " . ($mptcp ? 'MPTCP' : 'TCP'));
+}
+
 # --- Health checks connect as their worker does
 
 for ([On => 1], [Off => 0]) {
@@ -304,6 +331,7 @@ is_checked(1, 2, 'health checks of a member added at run time, MPTCPProxyDefault
 # --- Workers that several lines share: mod_proxy ignores the parameters of the
 # later one, and the log says which line that was and what to write.
 
+my $conf    = qr{/conf/httpd\.conf};
 my $remarks = $lab->remarks(my $shared = <<"END");
 ProxyPass /a/ $u/
 ProxyPass /b/ $u/b/ multipathtcp=On
@@ -326,14 +354,10 @@ ProxyPass /d/ http://$b:7002/ multipathtcp=On
     ProxySet http://$b:7002/ multipathtcp=Off
 </VirtualHost>
 END
-my $first = line_of('ProxyPass /a/');
-my $conf  = qr{/conf/httpd\.conf};
-like($remarks, qr{$conf:@{[line_of('ProxyPass /b/')]}: multipathtcp=On has no effect: mod_proxy uses the worker \Q$u/\E of \S*$conf:$first, which connects by TCP\. Write multipathtcp=On there, or to have both put this line, of the longer URL, before that one},
-    'ProxyPass: which line is ignored, which one wins, what to write');
-like($remarks, qr{$conf:@{[line_of("BalancerMember $u/b")]}: multipathtcp=Off has no effect: mod_proxy uses the worker \Q$u\E of \S*$conf:@{[line_of("BalancerMember $u ")]}, which connects by MPTCP},
-    'BalancerMember likewise');
-like($remarks, qr{$conf:@{[line_of('ProxyPass /f/')]}: multipathtcp=On has no effect: mod_proxy uses the worker http://\Q$b\E:7003/ of \S*$conf:@{[line_of("ProxyPass http://$b:7003/")]}, which connects by TCP},
-    'ProxyPass in <Location>, in a virtual host');
+ignored('ProxyPass /b/', 'On', "$u/", 'ProxyPass /a/',
+    "TCP. Write multipathtcp=On there, or to have both put this line, of the longer URL, before");
+ignored("BalancerMember $u/b", 'Off', $u, "BalancerMember $u ", 'MPTCP');
+ignored('ProxyPass /f/', 'On', "http://$b:7003/", "ProxyPass http://$b:7003/", 'TCP');
 is(scalar(() = $remarks =~ /has no effect/g), 3,
     'nothing is said of lines that agree, override or have a worker of their own')
     or diag($remarks);
@@ -370,6 +394,17 @@ is($lab->times_logged(qr/AH02454: .*attempt to connect to Unix domain socket/), 
     'which tried to connect to it');
 
 done_testing();
+
+# Is it said that a line is ignored, because of another one's worker?
+sub ignored {
+    my ($line, $value, $worker, $winner, $more) = @_;
+    my ($number, $other) = map { line_of($_) } $line, $winner;
+    my $pattern = join '', "$conf:$number: multipathtcp=$value has no effect: ",
+        "mod_proxy uses the worker \Q$worker\E of \\S*$conf:$other, ",
+        "which connects by \Q$more\E";
+    like($remarks, qr/$pattern/, "$line is ignored: said with the line that wins");
+    return;
+}
 
 # The number of the line in the last configuration that contains a text.
 sub line_of {

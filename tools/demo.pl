@@ -3,16 +3,21 @@
 # What tools/demo shows, once the module is built.  It prints what it measures
 # and exits with 0 only if, by the kernel's own counters, two paths really were
 # used, and used well.
+#
+#   --svg FILE   draws the direct download whose second path is cut
 
 use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../t/lib";
 use Digest::SHA ();
+use Getopt::Long qw(GetOptions);
 use POSIX ();
+use Time::HiRes qw(time);
 use MPTCP::Lab;
 use MPTCP::Httpd;
 use MPTCP::Client;
+use MPTCP::RatePicture;
 
 use constant {
     MEGABYTE   => 1e6,
@@ -25,6 +30,7 @@ use constant {
 };
 
 MPTCP::Lab->enter;
+GetOptions('svg=s' => \my $svg) && !@ARGV or die "usage: tools/demo [--svg FILE]\n";
 $| = 1;
 my $tty = -t STDOUT;
 my @failures;
@@ -75,7 +81,9 @@ sub direct {
     );
     my $tcp = measure(\%part, 'plain TCP', mptcp => 0, times => 1);
     measure(\%part, 'MPTCP', mptcp => 1, times => DOWNLOADS, to => $tcp);
-    cut(\%part, mptcp => 1);
+    my $picture = $svg && { samples => [] };
+    my $run = cut(\%part, mptcp => 1, picture => $picture);
+    draw($picture, $run, $tcp) if $picture;
     return;
 }
 
@@ -131,6 +139,23 @@ sub make_file {
     return;
 }
 
+# The one download of which each path's bytes were noted.
+sub draw {
+    my ($picture, $run, $tcp) = @_;
+    my ($system, undef, $release) = POSIX::uname();
+    my $rate = RATE =~ s/mbit/ Mbit\/s/r;
+    MPTCP::RatePicture::write($svg,
+        samples  => $picture->{samples},
+        names    => ['path 1', 'path 2'],
+        mark     => [$picture->{cut} - $picture->{samples}[0][0], 'path 2 is cut'],
+        line     => [$tcp->{path}[0] / $tcp->{bytes} * $tcp->{rate}, 'plain TCP over one path'],
+        title    => 'One download from httpd with MPTCPListen, over two paths',
+        subtitle => sprintf('What the server sent on each path of %s. No byte was lost; the longest'
+            . ' pause was %.2f s.', $rate, $run->{longest_stall}),
+        note     => "Drawn by tools/demo --svg: $system @{[$release =~ /^(\d+\.\d+)/]}, " . MPTCP::Httpd::version() . '.');
+    return;
+}
+
 # ---- Measuring --------------------------------------------------------------
 
 sub heading {
@@ -140,8 +165,8 @@ sub heading {
     return;
 }
 
-# One line of the table, of the median of some downloads.  Returns the rate.
-#   to     the rate that the ratio refers to; then two paths are expected
+# One line of the table, of the median of some downloads.  Returns that one.
+#   to     the one that the ratio refers to; then two paths are expected
 sub measure {
     my ($part, $what, %o) = @_;
     my @runs;
@@ -150,19 +175,19 @@ sub measure {
         push @runs, watched($part, $label, sub { download($part, $label, %o) });
     }
     my $run = (sort { $a->{rate} <=> $b->{rate} } @runs)[ $#runs / 2 ];
-    my $ratio = $o{to} ? $run->{rate} / $o{to} : 1;
+    my $ratio = $o{to} ? $run->{rate} / $o{to}{rate} : 1;
     line($what, $run, $ratio);
 
     my $name = "$part->{name}, $what";
     check($_->{error} eq '' && $_->{sha256} eq $checksum, "$name: not intact $_->{error}") for @runs;
-    return $run->{rate} if !$o{to};
+    return $run if !$o{to};
     for (@runs) {
         check($_->{joins_sent} > 0, "$name: no join was answered (MPJoinSynAckRx)");
         check($_->{joins_accepted} > 0, "$name: no join was completed (MPJoinAckRx)");
         check($_->{path}[1] > SIZE / 4, "$name: the second path carried little");
     }
     check($ratio >= RATIO, sprintf '%s: ratio %.2f, less than %.2f', $name, $ratio, RATIO);
-    return $run->{rate};
+    return $run;
 }
 
 # One more line: what it is like when the second path goes while in use.
@@ -171,9 +196,11 @@ sub cut {
     my $lab = $part->{lab};
     my $what = sprintf 'path 2 cut after %d MB', CUT_AFTER / MEGABYTE;
     my $run = watched($part, $what, sub {
+        sample($part, $o{picture});
         my $download = begin($part, $what, %o);
         $download->wait_bytes(CUT_AFTER);
         $lab->cut(2);
+        $o{picture}{cut} = time if $o{picture};
         return $download->wait;
     });
     $lab->restore(2);
@@ -186,7 +213,24 @@ sub cut {
     check($intact, "$name: not intact $run->{error}");
     check($run->{path}[1] > MEGABYTE, "$name: the second path was not in use");
     check($run->{longest_stall} < STALL, sprintf '%s: stalled for %.2f s', $name, $run->{longest_stall});
+    return $run;
+}
+
+# Notes what the paths have carried so far, seven times a second at most.
+sub sample {
+    my ($part, $picture) = @_;
+    my $now = time;
+    return if !$picture || @{ $picture->{samples} } && $now - $picture->{samples}[-1][0] < 0.15;
+    my $bytes = path_bytes($part);
+    # they were read somewhen meanwhile
+    push @{ $picture->{samples} }, [($now + time) / 2, @$bytes];
     return;
+}
+
+sub path_bytes {
+    my ($part) = @_;
+    my $devices = $part->{lab}->capture($part->{accepts}, 'cat', '/proc/net/dev');
+    return [map { $devices =~ /^ *s$_:(?: +\d+){8} +(\d+)/m } 1, 2];
 }
 
 sub download { return begin(@_)->wait }
@@ -194,7 +238,10 @@ sub download { return begin(@_)->wait }
 sub begin {
     my ($part, $what, %o) = @_;
     return MPTCP::Client->start(%{ $part->{request} }, port => 80, path => '/file',
-        mptcp => $o{mptcp}, on_progress => sub { progress($what, $_[0]) });
+        mptcp => $o{mptcp}, on_progress => sub {
+            progress($what, $_[0]);
+            sample($part, $o{picture});
+        });
 }
 
 # Runs something that returns a client's result, and adds to that what the
@@ -217,7 +264,7 @@ sub observe {
     return {
         joins_sent     => $lab->counter($part->{connects}, 'MPTcpExtMPJoinSynAckRx'),
         joins_accepted => $lab->counter($part->{accepts}, 'MPTcpExtMPJoinAckRx'),
-        path => [map { ($lab->device_bytes($part->{accepts}, "s$_"))[1] } 1, 2],
+        path => path_bytes($part),
     };
 }
 

@@ -16,6 +16,7 @@ package MPTCP::Lab;
 use strict;
 use warnings;
 use Carp qw(croak);
+use File::Temp ();
 use POSIX ();
 use Socket qw(AF_INET SOCK_STREAM);
 use MPTCP::Sandbox;
@@ -308,6 +309,20 @@ sub sysctl {
     return $now;
 }
 
+# Names of hosts, in the form of /etc/hosts, in place of the system's for as
+# long as this laboratory lives.
+sub hosts {
+    my ($self, $text) = @_;
+    my ($file, $name) = File::Temp::tempfile(TMPDIR => 1);
+    print {$file} $text;
+    close $file or die "MPTCP::Lab: $name: $!\n";
+    chmod 0644, $name;
+    # The sandbox has a view of its own of the file systems.
+    $self->run(undef, 'mount', '--bind', $name, '/etc/hosts');
+    $self->{hosts} = $name;
+    return;
+}
+
 # ---- Faults -----------------------------------------------------------------
 
 # Takes path $i's device down at one end (a namespace; the server's unless
@@ -416,6 +431,10 @@ sub DESTROY {
     return if $$ != $self->{owner};
     local ($?, $!, $@);
     $self->reap($_) for @{ $self->{children} };
+    if ($self->{hosts}) {
+        $self->try(undef, 'umount', '/etc/hosts');
+        unlink $self->{hosts};
+    }
     return;
 }
 

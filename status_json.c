@@ -1,0 +1,350 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The status as JSON, by jansson: the schema is in docs/status.md, and tested
+ * by t/status.t.  Fields may be added to it; none is renamed or changes its
+ * meaning without another number in "schema".
+ *
+ * What the kernel does not say is left out.
+ */
+
+#include "status.h"
+
+#include "http_protocol.h"
+
+#include <jansson.h>
+#include <net/if.h>
+
+#define SCHEMA 1
+
+/*
+ * jansson takes UTF-8 only, and a configuration file may have something else.
+ * Failures for want of memory leave something out, and nothing leaks: every
+ * ..._new() function takes its value, NULL too.
+ */
+static json_t *text(apr_pool_t *p, const char *string)
+{
+    json_t *value = string ? json_string(string) : json_null();
+
+    return value ? value : json_string(ap_escape_logitem(p, string));
+}
+
+static void set_text(json_t *object, const char *key, apr_pool_t *p,
+                     const char *string)
+{
+    json_object_set_new(object, key, text(p, string));
+}
+
+static void set_number(json_t *object, const char *key, apr_uint64_t number)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)number));
+}
+
+static void set_bool(json_t *object, const char *key, int value)
+{
+    json_object_set_new(object, key, json_boolean(value));
+}
+
+static json_t *end(const diag_end *e)
+{
+    json_t *object = json_object();
+    char address[STATUS_ADDRESS_LEN];
+
+    json_object_set_new(object, "address",
+                        json_string(diag_address_text(e, address)));
+    set_number(object, "port", e->port);
+    return object;
+}
+
+/* ---- the parts --------------------------------------------------------- */
+
+static json_t *listeners(const status_report *report)
+{
+    json_t *array = json_array();
+    int i;
+
+    for (i = 0; i < report->listeners->nelts; i++) {
+        const mptcp_counted *one = &APR_ARRAY_IDX(report->listeners, i,
+                                                  mptcp_counted);
+        json_t *object = json_object(), *accepted = json_object();
+        mptcp_counts counts;
+
+        mptcp_counts_get(one, &counts);
+        set_text(object, "address", report->p, one->name);
+        set_bool(object, "mptcp", one->is_mptcp);
+        set_number(accepted, "mptcp", counts.mptcp);
+        set_number(accepted, "fallback", counts.fallback);
+        set_number(accepted, "tcp", counts.tcp);
+        json_object_set_new(object, "accepted", accepted);
+        set_number(object, "joins", counts.joins);
+        json_array_append_new(array, object);
+    }
+    return array;
+}
+
+static json_t *workers(const status_report *report)
+{
+    json_t *array = json_array();
+    int i;
+
+    for (i = 0; i < report->workers->nelts; i++) {
+        const mptcp_counted *one = &APR_ARRAY_IDX(report->workers, i,
+                                                  mptcp_counted);
+        json_t *object = json_object(), *connected = json_object();
+        mptcp_counts counts;
+
+        mptcp_counts_get(one, &counts);
+        set_text(object, "name", report->p, one->name);
+        set_number(connected, "mptcp", counts.mptcp);
+        set_number(connected, "fallback", counts.fallback);
+        set_number(connected, "tcp", counts.tcp);
+        json_object_set_new(object, "connected", connected);
+        json_array_append_new(array, object);
+    }
+    return array;
+}
+
+static json_t *limit(const status_report *report, int which)
+{
+    json_t *object = json_object();
+
+    set_number(object, "value", report->paths->limits.value[which]);
+    set_bool(object, "own", status_limit_is_ours(report, which));
+    return object;
+}
+
+static json_t *endpoint(const status_report *report, const mptcp_endpoint *ep)
+{
+    json_t *object = json_object(), *flags = json_array();
+    const apr_array_header_t *names = mptcp_endpoint_flags(report->p, ep);
+    char interface[IF_NAMESIZE];
+    int i;
+
+    set_text(object, "address", report->p,
+             mptcp_endpoint_address(report->p, ep));
+    set_number(object, "id", ep->id);
+    if (ep->port) {
+        set_number(object, "port", ep->port);
+    }
+    if (ep->ifindex && if_indextoname(ep->ifindex, interface)) {
+        set_text(object, "interface", report->p, interface);
+    }
+    for (i = 0; i < names->nelts; i++) {
+        json_array_append_new(flags, json_string(APR_ARRAY_IDX(names, i,
+                                                         const char *)));
+    }
+    json_object_set_new(object, "flags", flags);
+    set_bool(object, "own", mptcp_endpoint_is_ours(report->s->process, ep));
+    return object;
+}
+
+static json_t *path_manager(const status_report *report)
+{
+    json_t *object, *limits, *endpoints;
+    int i;
+
+    if (!report->paths) {
+        return json_null();
+    }
+    object = json_object();
+    limits = json_object();
+    json_object_set_new(limits, "subflows",
+                        limit(report, MPTCP_LIMIT_SUBFLOWS));
+    json_object_set_new(limits, "add_addr_accepted",
+                        limit(report, MPTCP_LIMIT_ADD_ADDR_ACCEPTED));
+    json_object_set_new(object, "limits", limits);
+    endpoints = json_array();
+    for (i = 0; i < report->paths->endpoints->nelts; i++) {
+        json_array_append_new(endpoints,
+                              endpoint(report,
+                                       &APR_ARRAY_IDX(report->paths->endpoints,
+                                                      i, mptcp_endpoint)));
+    }
+    json_object_set_new(object, "endpoints", endpoints);
+    return object;
+}
+
+static json_t *obstacles(const status_report *report)
+{
+    json_t *array = json_array();
+    int i;
+
+    for (i = 0; i < report->obstacles->nelts; i++) {
+        json_array_append_new(array, text(report->p,
+                                          APR_ARRAY_IDX(report->obstacles, i,
+                                                        const char *)));
+    }
+    return array;
+}
+
+/* ---- live connections -------------------------------------------------- */
+
+static json_t *subflow(const status_report *report, const diag_subflow *s)
+{
+    json_t *object = json_object();
+
+    json_object_set_new(object, "local", end(&s->local));
+    json_object_set_new(object, "remote", end(&s->remote));
+    if (s->interface) {
+        set_text(object, "interface", report->p, s->interface);
+        set_bool(object, "interface_up", !s->interface_down);
+    }
+    set_text(object, "state", report->p, s->state);
+    set_bool(object, "joined", s->joined);
+    set_bool(object, "backup_local", s->backup_local);
+    set_bool(object, "backup_remote", s->backup_remote);
+    set_bool(object, "stalled", s->stalled);
+    set_number(object, "rtt_us", s->rtt);
+    set_number(object, "rate", s->rate);
+    set_number(object, "bytes_sent", s->bytes_sent);
+    set_number(object, "bytes_received", s->bytes_received);
+    set_number(object, "retrans_segments", s->retrans);
+    return object;
+}
+
+static json_t *connection(const status_report *report,
+                          const diag_connection *c)
+{
+    json_t *object = json_object(), *subflows = json_array();
+    const diag_subflow *s;
+    char token[sizeof("ffffffff")];
+
+    if (STATUS_HAS(c, token)) {
+        apr_snprintf(token, sizeof(token), "%x", c->reading.info.token);
+        json_object_set_new(object, "token", json_string(token));
+    }
+    json_object_set_new(object, "local", end(&c->local));
+    json_object_set_new(object, "remote", end(&c->remote));
+    set_text(object, "listener", report->p,
+             c->listener ? c->listener->name : NULL);
+    set_text(object, "worker", report->p, c->worker ? c->worker->name : NULL);
+    set_text(object, "state", report->p, c->state);
+    set_bool(object, "fallback", c->reading.state == MPTCP_STATE_FALLBACK);
+    if (STATUS_HAS(c, bytes_acked)) {
+        set_number(object, "bytes_sent", c->reading.info.bytes_sent);
+        set_number(object, "bytes_received", c->reading.info.bytes_received);
+        set_number(object, "bytes_retrans", c->reading.info.bytes_retrans);
+    }
+    set_number(object, "rate", c->rate);
+    set_number(object, "retrans_segments", c->retrans);
+    for (s = c->subflows; s; s = s->next) {
+        json_array_append_new(subflows, subflow(report, s));
+    }
+    json_object_set_new(object, "subflows", subflows);
+    return object;
+}
+
+/* All about live connections but these themselves. */
+static json_t *live(const status_report *report)
+{
+    const diag_result *found = &report->live;
+    json_t *object = json_object();
+
+    set_number(object, "mptcp", found->connections->nelts);
+    set_number(object, "subflows", found->subflows);
+    set_number(object, "tcp", found->tcp);
+    set_bool(object, "incomplete", found->incomplete);
+    set_number(object, "took_us", found->took);
+    set_text(object, "sort", report->p, status_sort_names[report->sort]);
+    set_number(object, "not_shown",
+               found->connections->nelts - status_shown(report));
+    return object;
+}
+
+/* ---- writing ----------------------------------------------------------- */
+
+/* jansson writes word by word. */
+typedef struct {
+    request_rec *r;
+    size_t used;
+    char buffer[8192];
+} output;
+
+static void flush(output *out)
+{
+    ap_rwrite(out->buffer, (int)out->used, out->r);
+    out->used = 0;
+}
+
+static int write_out(const char *text, size_t size, void *data)
+{
+    output *out = data;
+
+    while (size > 0) {
+        size_t part = sizeof(out->buffer) - out->used;
+
+        part = size < part ? size : part;
+        memcpy(out->buffer + out->used, text, part);
+        out->used += part;
+        text += part;
+        size -= part;
+        if (out->used == sizeof(out->buffer)) {
+            flush(out);
+        }
+    }
+    return out->r->connection->aborted ? -1 : 0;
+}
+
+static void write_text(output *out, const char *text)
+{
+    write_out(text, strlen(text), out);
+}
+
+/* A value is freed as soon as it is written. */
+static void write_json(output *out, json_t *value, size_t flags)
+{
+    json_dump_callback(value, write_out, out, JSON_COMPACT | flags);
+    json_decref(value);
+}
+
+static json_t *head(const status_report *report)
+{
+    json_t *object = json_object();
+
+    set_number(object, "schema", SCHEMA);
+    set_text(object, "server", report->p, ap_get_server_banner());
+    set_number(object, "time_ms", apr_time_as_msec(report->now));
+    json_object_set_new(object, "counted_since_ms",
+                        mptcp_counted_since()
+                        ? json_integer(apr_time_as_msec(mptcp_counted_since()))
+                        : json_null());
+    set_text(object, "mptcp", report->p, status_state_text(report->state));
+    json_object_set_new(object, "listeners", listeners(report));
+    json_object_set_new(object, "workers", workers(report));
+    json_object_set_new(object, "path_manager", path_manager(report));
+    json_object_set_new(object, "obstacles", obstacles(report));
+    return object;
+}
+
+/*
+ * With many connections a tree of all of it takes a hundred megabytes (13 kB a
+ * connection).  So what is around them is written without its closing
+ * brackets, and then one connection at a time.
+ */
+void status_json(request_rec *r, const status_report *report)
+{
+    output *out = apr_palloc(r->pool, sizeof(*out));
+    int shown = status_shown(report), i;
+
+    out->r = r;
+    out->used = 0;
+    ap_set_content_type(r, "application/json");
+    write_text(out, "{");
+    write_json(out, head(report), JSON_EMBED);
+    if (report->live.status != APR_SUCCESS) {
+        write_text(out, ",\"live\":null}");
+        flush(out);
+        return;
+    }
+    write_text(out, ",\"live\":{");
+    write_json(out, live(report), JSON_EMBED);
+    write_text(out, ",\"connections\":[");
+    for (i = 0; i < shown && !r->connection->aborted; i++) {
+        write_text(out, i ? "," : "");
+        write_json(out, connection(report,
+                                   APR_ARRAY_IDX(report->live.connections, i,
+                                                 diag_connection *)), 0);
+    }
+    write_text(out, "]}}");
+    flush(out);
+}

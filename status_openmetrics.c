@@ -1,0 +1,211 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The status for Prometheus and its like.
+ *
+ * Two formats are alike but for the name of a counter's family: with _total
+ * in Prometheus' own text format, and in promtool's eyes, without in
+ * OpenMetrics, whose last line is also its own.  Prometheus asks for the
+ * second in its Accept header; who does not gets the first.
+ */
+
+#include "status.h"
+
+#include "http_protocol.h"
+
+#define PREFIX "httpd_mptcp_"
+
+typedef struct {
+    request_rec *r;
+    int is_openmetrics;
+} writer;
+
+/* Begin a family.  A counter's samples have _total behind the name. */
+static void family(const writer *w, const char *name, int is_counter,
+                   const char *help)
+{
+    const char *full = apr_pstrcat(w->r->pool, PREFIX, name,
+                                   is_counter && !w->is_openmetrics
+                                   ? "_total" : "", NULL);
+
+    ap_rvputs(w->r, "# HELP ", full, " ", help, "\n# TYPE ", full,
+              is_counter ? " counter\n" : " gauge\n", NULL);
+}
+
+/* A label's value: backslash, quote and line feed are escaped, in UTF-8. */
+static const char *label_value(apr_pool_t *p, const char *value)
+{
+    char *escaped = apr_palloc(p, 2 * strlen(value) + 1), *to = escaped;
+
+    for (; *value; value++) {
+        if (*value == '\n') {
+            *to++ = '\\';
+            *to++ = 'n';
+            continue;
+        }
+        if (*value == '\\' || *value == '"') {
+            *to++ = '\\';
+        }
+        /* a URL of the configuration may be anything; not so a label */
+        *to++ = (unsigned char)*value < 0x80 ? *value : '?';
+    }
+    *to = '\0';
+    return escaped;
+}
+
+/* One sample; labels is "" or {...}. */
+static void sample(const writer *w, const char *name, int is_counter,
+                   const char *labels, apr_uint64_t value)
+{
+    ap_rprintf(w->r, PREFIX "%s%s%s %" APR_UINT64_T_FMT "\n", name,
+               is_counter ? "_total" : "", labels, value);
+}
+
+static const char *label(const writer *w, const char *name,
+                         const mptcp_counted *one, const char *protocol)
+{
+    return apr_pstrcat(w->r->pool, "{", name, "=\"",
+                       label_value(w->r->pool, one->name), "\"",
+                       protocol ? ",protocol=\"" : "",
+                       protocol ? protocol : "", protocol ? "\"" : "", "}",
+                       NULL);
+}
+
+static void single(const writer *w, const char *name, const char *help,
+                   apr_uint64_t value)
+{
+    family(w, name, 0, help);
+    sample(w, name, 0, "", value);
+}
+
+/* ---- the parts --------------------------------------------------------- */
+
+static void listeners(const writer *w, const mptcp_counted *list, int n)
+{
+    mptcp_counts *counts = apr_palloc(w->r->pool,
+                                      (n + 1) * sizeof(*counts));
+    int i;
+
+    for (i = 0; i < n; i++) {
+        mptcp_counts_get(&list[i], &counts[i]);
+    }
+    family(w, "listener_is_mptcp", 0,
+           "Whether the socket of a listener that is to be MPTCP is.");
+    for (i = 0; i < n; i++) {
+        sample(w, "listener_is_mptcp", 0, label(w, "listener", &list[i], NULL),
+               list[i].is_mptcp);
+    }
+    family(w, "accepted_connections", 1,
+           "Connections accepted by MPTCP listeners, by the protocol that "
+           "they began with.");
+    for (i = 0; i < n; i++) {
+        sample(w, "accepted_connections", 1,
+               label(w, "listener", &list[i], "mptcp"), counts[i].mptcp);
+        sample(w, "accepted_connections", 1,
+               label(w, "listener", &list[i], "tcp"), counts[i].tcp);
+    }
+    family(w, "accepted_fallbacks", 1,
+           "Of the connections that began with MPTCP, those found to be TCP "
+           "at their end.");
+    for (i = 0; i < n; i++) {
+        sample(w, "accepted_fallbacks", 1,
+               label(w, "listener", &list[i], NULL), counts[i].fallback);
+    }
+    family(w, "accepted_joins", 1,
+           "Subflows besides the first that connections had at their end.");
+    for (i = 0; i < n; i++) {
+        sample(w, "accepted_joins", 1, label(w, "listener", &list[i], NULL),
+               counts[i].joins);
+    }
+}
+
+static void workers(const writer *w, const mptcp_counted *list, int n)
+{
+    int i;
+
+    family(w, "backend_connections", 1,
+           "Connections established to backends of workers that ask for "
+           "MPTCP, by what they became.");
+    for (i = 0; i < n; i++) {
+        mptcp_counts counts;
+
+        mptcp_counts_get(&list[i], &counts);
+        sample(w, "backend_connections", 1,
+               label(w, "worker", &list[i], "mptcp"), counts.mptcp);
+        sample(w, "backend_connections", 1,
+               label(w, "worker", &list[i], "fallback"), counts.fallback);
+        sample(w, "backend_connections", 1,
+               label(w, "worker", &list[i], "tcp"), counts.tcp);
+    }
+}
+
+static void path_manager(const writer *w, const mptcp_paths *paths)
+{
+    family(w, "limit", 0, "Limits of the kernel's path manager in force.");
+    sample(w, "limit", 0, "{limit=\"subflows\"}",
+           paths->limits.value[MPTCP_LIMIT_SUBFLOWS]);
+    sample(w, "limit", 0, "{limit=\"add_addr_accepted\"}",
+           paths->limits.value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED]);
+    single(w, "endpoints", "Endpoints of the kernel's path manager.",
+           paths->endpoints->nelts);
+}
+
+static void live(const writer *w, const diag_result *found)
+{
+    apr_uint64_t stalled = 0;
+    int i;
+
+    for (i = 0; i < found->connections->nelts; i++) {
+        const diag_subflow *s = APR_ARRAY_IDX(found->connections, i,
+                                              diag_connection *)->subflows;
+
+        for (; s; s = s->next) {
+            stalled += s->stalled;
+        }
+    }
+    family(w, "live_connections", 0,
+           "Live connections of MPTCP listeners and workers, by protocol.");
+    sample(w, "live_connections", 0, "{protocol=\"mptcp\"}",
+           found->connections->nelts);
+    sample(w, "live_connections", 0, "{protocol=\"tcp\"}", found->tcp);
+    single(w, "live_subflows", "Subflows of live MPTCP connections.",
+           found->subflows);
+    single(w, "live_subflows_stalled",
+           "Subflows that send the same again and again.", stalled);
+}
+
+/* Does the client ask for OpenMetrics?  Its weights are not looked at. */
+static int accepts_openmetrics(request_rec *r)
+{
+    const char *accept = apr_table_get(r->headers_in, "Accept");
+
+    return accept && ap_strcasestr(accept, "application/openmetrics-text");
+}
+
+void status_openmetrics(request_rec *r, const status_report *report)
+{
+    const writer w = { r, accepts_openmetrics(r) };
+
+    apr_table_mergen(r->headers_out, "Vary", "Accept");
+    ap_set_content_type(r, w.is_openmetrics
+                        ? "application/openmetrics-text; version=1.0.0; "
+                          "charset=utf-8"
+                        : "text/plain; version=0.0.4; charset=utf-8");
+    single(&w, "on", "Whether MPTCP is configured and the kernel gives it.",
+           report->state == STATUS_ON);
+    single(&w, "obstacles", "How many things stand in the way of multipath.",
+           report->obstacles->nelts);
+    listeners(&w, (const mptcp_counted *)report->listeners->elts,
+              report->listeners->nelts);
+    workers(&w, (const mptcp_counted *)report->workers->elts,
+            report->workers->nelts);
+    if (report->paths) {
+        path_manager(&w, report->paths);
+    }
+    if (report->live.status == APR_SUCCESS) {
+        live(&w, &report->live);
+    }
+    if (w.is_openmetrics) {
+        ap_rputs("# EOF\n", r);
+    }
+}

@@ -1,0 +1,184 @@
+# conf/: every example, and every line that mptcp.conf offers, passes `httpd -t`
+# and does in the laboratory what it is there for, as the kernel counts. Every
+# block of configuration in the manual passes `httpd -t`.
+#
+# 192.0.2.0/24 of the documentation is path 1, 198.51.100.0/24 is path 2.
+
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use File::Basename qw(basename dirname);
+use MPTCP::Client;
+use MPTCP::Httpd;
+use MPTCP::Lab;
+use Test::More;
+
+MPTCP::Lab->enter;
+
+my $top  = dirname(dirname(abs_path(__FILE__)));
+my @load = qw(mime env setenvif headers alias rewrite status authz_host
+    proxy proxy_http proxy_connect proxy_balancer lbmethod_byrequests slotmem_shm
+    proxy_hcheck);
+
+my %example = map { (basename($_, '.conf') => slurp($_)) } glob "$top/conf/examples/*.conf";
+
+# --- mptcp.conf
+
+my $shipped = slurp("$top/conf/mptcp.conf");
+unlike($shipped, qr/^[^#\n]/m, 'mptcp.conf: no line is in force');
+my $offered = $shipped =~ s/^#(?=MPTCP)//gmr;
+isnt($offered, $shipped, 'mptcp.conf: lines are offered');
+passes('mptcp.conf, all it offers', "Listen 80\n$offered");
+
+# --- The manual
+
+for my $page ('README.md', map {"docs/$_"} map { basename($_) } glob "$top/docs/*.md") {
+    my $number = 0;
+    my $text   = slurp("$top/$page");
+    while ($text =~ /^```apache\n(.*?)^```$/msg) {
+        passes("$page, block " . ++$number, $1);
+    }
+}
+
+# --- The examples
+
+my $lab = MPTCP::Lab->two_paths(rate => '50mbit');
+my $size = 2_000_000;
+my %run  = (
+    'mobile-downloads' => \&mobile_downloads,
+    'two-uplinks'      => sub { announced('two-uplinks') },
+    'load-balancer'    => \&load_balancer,
+    'reverse-proxy'    => \&reverse_proxy,
+    'trunk-options'    => \&trunk_options,
+);
+is_deeply([sort keys %run], [sort keys %example], 'every example is run');
+for my $name (sort keys %run) {
+    reset_paths();
+    $run{$name}->();
+}
+done_testing();
+
+sub slurp {
+    my ($file) = @_;
+    open my $fh, '<', $file or die "$file: $!\n";
+    local $/;
+    return scalar <$fh>;
+}
+
+sub passes {
+    my ($what, $conf) = @_;
+    $conf =~ s/^LoadModule mptcp_module.*\n//gm;    # it is loaded
+    $conf =~ s/^(?:User|Group|ErrorLog) .*\n//gm;
+    my $listen = $conf =~ /^(?:MPTCP)?Listen /m ? '' : "Listen 80\n";
+    my $httpd  = MPTCP::Httpd->new(load => \@load, conf => "$listen$conf");
+    my ($status, $output) = $httpd->config_test;
+    is($status, 0, "$what passes httpd -t") or diag $output;
+    return;
+}
+
+# An example, with the laboratory's addresses and devices.
+sub example {
+    my ($name, $device) = @_;
+    my $conf = $example{$name};
+    $conf =~ s/\b192\.0\.2\./10.91.1./g;
+    $conf =~ s/\b198\.51\.100\./10.91.2./g;
+    $conf =~ s/\beth1\b/$device/g;
+    return $conf;
+}
+
+sub serve {
+    my ($name, $ns, $conf, %o) = @_;
+    passes("$name.conf", $conf);
+    # the kernel refuses joins of a connection whose end is in the buffer
+    my $httpd = MPTCP::Httpd->new(lab => $lab, ns => $ns, load => \@load,
+        conf => "SendBufferSize 262144\n$conf");
+    $httpd->write_file('file', 'x' x $size);
+    ok($httpd->start, "$name.conf: httpd starts") or diag $httpd->error_log;
+    my @warnings = grep { !$o{warns} || !/$o{warns}/ }
+        $httpd->error_log =~ /\[mptcp:(?:warn|error)\].*/g;
+    is_deeply(\@warnings, [], '... and warns of nothing');
+    return $httpd;
+}
+
+# As after boot; what clients are set to is not the server's affair.
+sub reset_paths {
+    for my $ns (qw(client server)) {
+        $lab->run(undef, 'ip', '-n', $ns, 'mptcp', 'endpoint', 'flush');
+        $lab->limits($ns, subflows => 2, add_addr_accepted => 0);
+        $lab->sysctl($ns, 'net.mptcp.allow_join_initial_addr_port', 1);
+    }
+    return;
+}
+
+# A download by MPTCP uses both paths.
+sub uses_both {
+    my ($name, %request) = @_;
+    my $joined = $lab->counter('server', 'MPTcpExtMPJoinAckRx');
+    my $second = ($lab->device_bytes('server', 's2'))[1];
+    my $r = MPTCP::Client::get(lab => $lab, ns => 'client', port => 80, mptcp => 1,
+        path => '/file', host => '10.91.1.2', %request);
+    is($r->{error} . $r->{status}, 200, "$name.conf: served");
+    is($r->{bytes}, $size, '... whole');
+    cmp_ok($lab->counter('server', 'MPTcpExtMPJoinAckRx') - $joined, '>=', 1,
+        '... a second path is joined');
+    cmp_ok(($lab->device_bytes('server', 's2'))[1] - $second, '>', $size / 5,
+        '... and has a part of the bytes');
+    return $r;
+}
+
+sub announced {
+    my ($name) = @_;
+    my $httpd = serve($name, 'server', example($name, 's2'));
+    $lab->limits('client', add_addr_accepted => 2);
+    uses_both($name);
+    return $httpd;
+}
+
+sub load_balancer {
+    $lab->sysctl('server', 'net.mptcp.allow_join_initial_addr_port', 0);
+    announced('load-balancer');
+    return;
+}
+
+# The server's one address is that of path 1; the client's second address
+# reaches it by path 2.
+sub mobile_downloads {
+    my $httpd = serve('mobile-downloads', 'server',
+        "Listen 80\n" . example('mobile-downloads'),
+        warns => qr/clients learn of no second address/);
+    $lab->endpoint('client', '10.91.2.1', 'dev', 'c2', 'subflow');
+    $lab->run('client', qw(ip route add default via 10.91.2.2 dev c2 table 100));
+    $lab->run('client', qw(ip rule add from 10.91.2.1 table 100));
+    uses_both('mobile-downloads');
+    my $line;
+    $lab->wait_until(5, sub {
+        $line = slurp($httpd->root . '/logs/mptcp_log');
+    });
+    like($line, qr{"GET /file HTTP/1\.1" 200 $size on 2$}, '... and the log says so');
+    return;
+}
+
+# The client's host is the proxy's; whoever asks it speaks TCP.
+sub reverse_proxy {
+    my $backend = announced('two-uplinks');
+    my $proxy   = serve('reverse-proxy', 'client', "Listen 80\n" . example('reverse-proxy'));
+    uses_both('reverse-proxy', host => '127.0.0.1', mptcp => 0, path => '/app/file');
+    return;
+}
+
+sub trunk_options {
+    my $httpd = serve('trunk-options', 'server', example('trunk-options'),
+        warns => qr/clients learn of no second address|no connection to a backend gets a second/);
+    my $before = $lab->counter('server', 'MPTcpExtMPCapableACKRX');
+    my $r = MPTCP::Client::get(lab => $lab, ns => 'client', port => 80, mptcp => 1,
+        path => '/file', host => '10.91.1.2');
+    is($r->{status}, 200, 'trunk-options.conf: served');
+    is($lab->counter('server', 'MPTcpExtMPCapableACKRX') - $before, 1, '... by MPTCP');
+    # its backend is itself
+    $r = MPTCP::Client::get(lab => $lab, ns => 'client', port => 80,
+        path => '/app/file', host => '10.91.1.2');
+    is($r->{status}, 200, '... and as a proxy');
+    is($lab->counter('server', 'MPTcpExtMPCapableACKRX') - $before, 2, '... by MPTCP');
+    return;
+}
