@@ -42,6 +42,9 @@ my @cases = (
     ['log tcp',       1, 'MPTCPListen', 'tcp',   $logs],
     ['log mptcp',     1, 'MPTCPListen', 'mptcp', $logs],
     ['env mptcp',     1, 'MPTCPListen', 'mptcp', 'MPTCPEnvVars On'],
+    # What differs between these and the first is chance.
+    ['absent again',  0, 'Listen',      'tcp',   ''],
+    ['absent third',  0, 'Listen',      'tcp',   ''],
 );
 my $lab = MPTCP::Lab->new;
 my (@rows, @syscalls);

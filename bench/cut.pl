@@ -52,7 +52,7 @@ exit($failures ? 1 : 0);
 sub cuts {
     my ($file, $sha256) = Bench::random_file($short ? 4e6 : 20e6);
     my $lab = $bench->paths([RATE, RATE]);
-    my $servers = servers($lab, 'server', $file);
+    my $servers = servers($lab, 'server', $file, Bench::Server::kinds(), 'mod_mptcp_buffer');
     # Those whose second path is not used have nowhere to go to: once is enough.
     my %alone = map { $_ => 1 } qw(mptcpize trunk);
     my @trials = $short ? 1 : 1 .. 5;

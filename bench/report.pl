@@ -13,11 +13,12 @@ use Bench::Plot;
 use Bench::Server;
 
 my %COLOR = (
-    httpd => '#999999', mod_mptcp => '#0072b2', mptcpize => '#e69f00', trunk => '#d55e00',
-    nginx => '#009e73', haproxy => '#cc79a7', lighttpd => '#56b4e9',
+    httpd => '#999999', mod_mptcp => '#0072b2', mod_mptcp_buffer => '#6fb1e0', mptcpize => '#e69f00', trunk => '#d55e00',
+    nginx => '#009e73', haproxy => '#cc79a7', lighttpd => '#4d4d4d',
 );
 my ($PATH1, $PATH2) = ('#0072b2', '#f0a830');    # of one transfer
-my @ORDER = Bench::Server::kinds();
+my @KINDS = Bench::Server::kinds();
+my @ORDER = map { $_ eq 'mod_mptcp' ? ($_, 'mod_mptcp_buffer') : $_ } @KINDS;
 
 my $results = Bench::results();
 my @text;
@@ -93,7 +94,7 @@ sub introduce {
         ['system', $meta->{system}], ['processor', $meta->{processor}],
         ['congestion control', "$meta->{congestion}, of every host and every server"],
         ['date', $meta->{date}],
-        map { [title($_), $meta->{servers}{$_} // 'absent'] } @ORDER);
+        map { [title($_), $meta->{servers}{$_} // 'absent'] } @KINDS);
     return;
 }
 
@@ -393,6 +394,7 @@ END
         'absent log' => 'module absent, TCP, access log',
         'log tcp' => 'MPTCPListen, TCP client, log with 3 variables',
         'log mptcp' => 'MPTCPListen, MPTCP client, log with 3 variables',
+        'absent again' => 'module absent, once more', 'absent third' => 'module absent, a third time',
         'env mptcp' => 'MPTCPListen, MPTCP client, MPTCPEnvVars On',
     );
     my @rows = Bench::table('cost');

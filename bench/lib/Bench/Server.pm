@@ -36,6 +36,9 @@ my @KINDS = qw(httpd mod_mptcp mptcpize trunk nginx haproxy lighttpd);
 my %KIND = (
     httpd     => { title => 'httpd 2.4, TCP only' },
     mod_mptcp => { title => 'httpd 2.4 + mod_mptcp' },
+    # Only where it is asked for by name: less is queued on a path that goes.
+    mod_mptcp_buffer => { title => 'the same, buffer 256 KiB',
+        is => 'mod_mptcp', conf => 'SendBufferSize 262144' },
     mptcpize  => { title => 'httpd 2.4 by mptcpize' },
     trunk     => { title => 'httpd trunk', env => 'MPTCP_BENCH_HTTPD_TRUNK', ask => '-v',
         version => qr{Server version: (.*)} },
@@ -70,8 +73,9 @@ sub in_path { my ($name) = @_; return grep { -x "$_/$name" } split /:/, $ENV{PAT
 
 sub start {
     my ($class, $kind, %o) = @_;
-    my $self = bless { kind => $kind, mptcp => 1, conf => '', load => [], worker => '',
+    my $self = bless { mptcp => 1, conf => $KIND{$kind}{conf} // '', load => [], worker => '',
         before => [], owner => $$, %o }, $class;
+    $kind = $self->{kind} = $KIND{$kind}{is} // $kind;
     if ($kind =~ /^(?:httpd|mod_mptcp|mptcpize)$/) {
         $self->{httpd} = MPTCP::Httpd->new(
             lab => $o{lab}, ns => $o{ns}, module => $kind eq 'mod_mptcp' ? 1 : 0,
