@@ -89,6 +89,7 @@ sub one_cut {
     }
     back($lab, $path, $how) if defined $away;
     my $r = $transfer->wait;
+    ready($lab);
     my $intact = intact($r, $direction, $sha256);
     push @cuts, { server => $kind, direction => $direction, path => $path, how => $how,
         trial => $trial, stall => sprintf('%.3f', $r->{longest_stall}), intact => $intact };
@@ -105,6 +106,21 @@ sub gone {
 sub back {
     my ($lab, $path, $how) = @_;
     return $how eq 'silent' ? $lab->unblackhole($path) : $lab->restore($path);
+}
+
+# For the next one: no host is remembered as one that does not answer.
+sub ready {
+    my ($lab) = @_;
+    $lab->run(undef, 'ip', '-n', $_, 'neigh', 'flush', 'all') for 'client', 'server';
+    for my $path (1, 2) {
+        $lab->wait_until(5, sub {
+            my ($status) = $lab->try('client', $^X, '-MIO::Socket::INET', '-e',
+                'exit(IO::Socket::INET->new(PeerAddr => shift, Timeout => 1) ? 0 : 1)',
+                $lab->address('server', $path) . ':8080');
+            return $status == 0;
+        }) or die "bench: path $path does not come back\n";
+    }
+    return;
 }
 
 # ---- A path that comes back -------------------------------------------------
@@ -128,6 +144,7 @@ sub backs {
                 back($lab, 2, $how);
                 my $returned = $rates->now;
                 my $r = $transfer->wait;
+                ready($lab);
                 my @series = $rates->stop('received');
                 my $use = first { $_->[0] > $returned && $_->[2] >= BACK } @series;
                 my $intact = intact($r, 'download', $sha256);
