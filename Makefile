@@ -8,6 +8,7 @@
 #   make fuzz       the parsers, on $(FUZZ_RUNS) inputs each
 #   make soak       load and reloads for $(SOAK_MINUTES) minutes
 #   make demo       two paths, measured and cut
+#   make bench      measured beside other servers; see docs/benchmarks.md
 #   make dist       dist/mod_mptcp-$(VERSION).tar.gz, of what git tracks
 #   make distcheck  that, and builds, installs and tests what is in it
 #   make deb        the Debian package, into dist/ (tools/deps deb first)
@@ -170,3 +171,5 @@ clean:
 
 .PHONY: all install check check-asan check-valgrind lint fuzz soak demo dist \
     distcheck deb clean
+
+include bench/bench.mk
