@@ -74,7 +74,7 @@ check: all
 # that of httpd under valgrind, which is slow, so by default on those files
 # that reach most of it.  One MPM unless told.
 SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer
-VALGRIND_TESTS ?= t/directives.t t/restarts.t t/listen.t t/proxy_workers.t
+VALGRIND_TESTS ?= t/directives.t t/security.t t/proxy_workers.t t/faults.t
 
 build/%/Makefile: FORCE
 	mkdir -p build/$*
