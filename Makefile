@@ -149,7 +149,7 @@ fuzz: $(FUZZ:%=build/libfuzzer/%)
 	for name in $(FUZZ); do \
 	    mkdir -p build/corpus/$$name; \
 	    build/libfuzzer/$$name -runs=$(FUZZ_RUNS) -max_len=4096 \
-	        -timeout=10 -print_final_stats=1 -verbosity=1 \
+	        -timeout=10 -artifact_prefix=build/ -verbosity=1 \
 	        build/corpus/$$name fuzz/corpus/$$name || exit; done
 
 demo: all
