@@ -9,6 +9,7 @@
 #   make coverage   the lines that the suite reaches
 #   make soak       load and reloads for $(SOAK_MINUTES) minutes
 #   make demo       two paths, measured and cut
+#   make bench      measured beside other servers; see docs/benchmarks.md
 #   make dist       dist/mod_mptcp-$(VERSION).tar.gz, of what git tracks
 #   make distcheck  that, and builds, installs and tests what is in it
 #   make deb        the Debian package, into dist/ (tools/deps deb first)
@@ -185,3 +186,5 @@ FORCE:
 
 .PHONY: all install check check-asan check-valgrind lint fuzz soak coverage \
     demo dist distcheck deb clean FORCE
+
+include bench/bench.mk

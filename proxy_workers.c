@@ -99,7 +99,7 @@ const char *mptcp_worker_name(const proxy_worker *worker)
 
 apr_port_t mptcp_worker_port(const proxy_worker *worker)
 {
-    return worker->s->is_name_matchable ? 0 : worker->s->port;
+    return IS_PATTERN(worker) ? 0 : worker->s->port;
 }
 
 /* ---- multipathtcp=On|Off ---------------------------------------------- */

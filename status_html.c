@@ -119,7 +119,8 @@ static void write_listeners(request_rec *r, const apr_array_header_t *list)
         return;
     }
     ap_rputs("<section id=\"listeners\"><h2>Listeners</h2>"
-             "<p class=\"hint\">connections accepted</p>\n", r);
+             "<p class=\"hint\">connections accepted; joins are known when "
+             "they end</p>\n", r);
     begin_table(r, "counts", headings);
     for (i = 0; i < list->nelts; i++) {
         const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);

@@ -43,6 +43,9 @@ finds('docs/messages.md', qr/(?<=REASON` \| )crit/, 'warn',
 finds('connection.c', qr/"MPTCP_TOKEN"/, '"MPTCP_SECRET"',
     qr/^docs\/variables\.md: variable MPTCP_SECRET is not there$/m,
     qr/^docs\/variables\.md: there is no variable MPTCP_TOKEN$/m);
+finds('status_openmetrics.c', qr/(?<=single\(w, )"(\w+)"/, '"new"',
+    qr/^docs\/status\.md: metric httpd_mptcp_new is not there$/m, qr/^docs\/status\.md: there is no metric httpd_/m);
+finds('status_json.c', qr/"took_us"/, '"took_ns"', qr/^docs\/status\.md: JSON field took_ns is not there$/m);
 finds('README.md', qr/\]\(docs\/[a-z]/, '](docs/gone-', qr/^README\.md: dead link: docs\/gone-/m);
 finds('docs/recipes.md', qr/\(listeners\.md#tcp_defer_accept\)/, '(listeners.md#tcp)',
     qr/^docs\/recipes\.md: no such heading: listeners\.md#tcp$/m);

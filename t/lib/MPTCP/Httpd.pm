@@ -15,6 +15,7 @@ use warnings;
 use Carp qw(croak);
 use Cwd ();
 use File::Basename qw(dirname);
+use File::Copy ();
 use File::Temp ();
 use POSIX ();
 use Time::HiRes qw(sleep time);
@@ -54,6 +55,11 @@ sub new {
     chmod 0755, "$self->{root}";         # for the user that httpd becomes
     for my $dir (qw(conf logs run htdocs)) {
         mkdir "$self->{root}/$dir" or die "MPTCP::Httpd: mkdir $dir: $!\n";
+    }
+    # the sources may be where only root can go, and httpd may not be root
+    if ($self->{module}) {
+        $self->{module_file} = "$self->{root}/mod_mptcp.so";
+        File::Copy::copy(module_file(), $self->{module_file});
     }
     $self->set_conf($self->{conf});
     return $self;
@@ -209,7 +215,7 @@ sub config_test { my ($self) = @_; return $self->run_beside('-t') }
 # beside a running server: ('-k', 'graceful').  Returns as config_test does.
 sub run_beside {
     my ($self, @args) = @_;
-    my @argv = ($self->_ns, $self->_command, @args);
+    my @argv = ($self->_ns, @{ $self->{before} }, $self->_command, @args);
     my $pid = open(my $from, '-|') // die "MPTCP::Httpd: fork: $!\n";
     if (!$pid) {
         open STDERR, '>&', \*STDOUT;
@@ -314,7 +320,7 @@ sub _preamble {
         "mpm_$self->{mpm}", qw(unixd authz_core log_config dir);
     my @load = map { _load_line($_) } @base, @{ $self->{load} };
     if ($self->{module}) {
-        my $mptcp = _load_line('mptcp', module_file());
+        my $mptcp = _load_line('mptcp', $self->{module_file});
         @load = $self->{order} eq 'first' ? ($mptcp, @load) : (@load, $mptcp);
     }
 
