@@ -79,7 +79,7 @@ VALGRIND_TESTS ?= t/directives.t t/security.t t/proxy_workers.t t/faults.t
 
 build/%/Makefile: FORCE
 	mkdir -p build/$*
-	for file in $(SOURCES) $(HEADERS) page Makefile; do \
+	for file in $(SOURCES) $(HEADERS) page bench Makefile; do \
 	    ln -sfn ../../$$file build/$*/$$file || exit; done
 
 check-asan: build/asan/Makefile
