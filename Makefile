@@ -75,11 +75,11 @@ check: all
 # that of httpd under valgrind, which is slow, so by default on those files
 # that reach most of it.  One MPM unless told.
 SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer
-VALGRIND_TESTS ?= t/directives.t t/restarts.t t/listen.t t/proxy_workers.t
+VALGRIND_TESTS ?= t/directives.t t/security.t t/proxy_workers.t t/faults.t
 
 build/%/Makefile: FORCE
 	mkdir -p build/$*
-	for file in $(SOURCES) $(HEADERS) page Makefile; do \
+	for file in $(SOURCES) $(HEADERS) page bench Makefile; do \
 	    ln -sfn ../../$$file build/$*/$$file || exit; done
 
 check-asan: build/asan/Makefile
@@ -150,7 +150,7 @@ fuzz: $(FUZZ:%=build/libfuzzer/%)
 	for name in $(FUZZ); do \
 	    mkdir -p build/corpus/$$name; \
 	    build/libfuzzer/$$name -runs=$(FUZZ_RUNS) -max_len=4096 \
-	        -timeout=10 -print_final_stats=1 -verbosity=1 \
+	        -timeout=10 -artifact_prefix=build/ -verbosity=1 \
 	        build/corpus/$$name fuzz/corpus/$$name || exit; done
 
 demo: all

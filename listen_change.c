@@ -199,9 +199,12 @@ void mptcp_listener_part_twins(mptcp_server_conf *conf, process_rec *process)
 static apr_status_t steer(const listener_pair *pair, int index)
 {
     struct sock_filter code[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
-    struct sock_fprog program = { 1, code };
+    struct sock_fprog program;
     apr_os_sock_t fd;
 
+    memset(&program, 0, sizeof(program));   /* the gap in it, too */
+    program.len = 1;
+    program.filter = code;
     code[0].k = index;
     if (apr_os_sock_get(&fd, tcp_member(pair)->sd) != APR_SUCCESS
         || setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program,

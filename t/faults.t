@@ -140,6 +140,21 @@ like($httpd->error_log, qr/MPTCPFallback Off forbids that: .*mprotect\(\)/,
 # Memory that children share: each child may then say a thing once.
 starts('mmap ' . ENOMEM . ' 1 2', $conf, 2);
 
+# --- No descriptor is left
+
+starts('', $conf, 2);
+my @children = split ' ', $lab->capture(undef, 'ps', '-o', 'pid=', '--ppid', $httpd->pid);
+for my $pid (@children) {
+    # one for the client's connection, and none for the backend's
+    my $free = 0;
+    $free++ while -l "/proc/$pid/fd/$free";
+    limit_descriptors($pid, $free + 1);
+}
+is(status(8000), 503, 'the limit of descriptors is reached: 503');
+unlike($httpd->error_log, qr/connects by plain TCP/, '    and TCP is not tried for it');
+limit_descriptors($_, 512) for @children;
+serves('it is raised', 2);
+
 # --- The path manager
 
 my $none = qr/MPTCPEndpoint and MPTCPLimits have no effect/;
@@ -181,6 +196,16 @@ $httpd->stop;
 is(scalar(() = $lab->endpoints('host')), 0, '    and removes it');
 
 done_testing();
+
+# As the process's user: where CAP_SYS_RESOURCE is missing, root may not.
+sub limit_descriptors {
+    my ($pid, $count) = @_;
+    open my $file, '<', "/proc/$pid/status" or die "status: $!";
+    my ($uid, $gid) = map {/^[UG]id:\s+(\d+)/ ? $1 : ()} <$file>;
+    $lab->run(undef, 'setpriv', '--reuid', $uid, '--regid', $gid, '--clear-groups',
+        'prlimit', '--pid', $pid, "--nofile=$count:");
+    return;
+}
 
 sub server {
     my ($text) = @_;
