@@ -6,8 +6,10 @@
 #   make check-asan, check-valgrind   the same under these, on $(MPTCP_MPM)
 #   make lint       what compilers and checkers find without running it
 #   make fuzz       the parsers, on $(FUZZ_RUNS) inputs each
+#   make coverage   the lines that the suite reaches
 #   make soak       load and reloads for $(SOAK_MINUTES) minutes
 #   make demo       two paths, measured and cut
+#   make bench      measured beside other servers; see docs/benchmarks.md
 #   make dist       dist/mod_mptcp-$(VERSION).tar.gz, of what git tracks
 #   make distcheck  that, and builds, installs and tests what is in it
 #   make deb        the Debian package, into dist/ (tools/deps deb first)
@@ -75,7 +77,7 @@ check: all
 SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer
 VALGRIND_TESTS ?= t/directives.t t/restarts.t t/listen.t t/proxy_workers.t
 
-build/%/Makefile: Makefile
+build/%/Makefile: FORCE
 	mkdir -p build/$*
 	for file in $(SOURCES) $(HEADERS) page Makefile; do \
 	    ln -sfn ../../$$file build/$*/$$file || exit; done
@@ -88,6 +90,18 @@ check-asan: build/asan/Makefile
 check-valgrind: all
 	MPTCP_HTTPD=$(CURDIR)/t/under/valgrind \
 	    t/TEST $(or $(TESTS),$(VALGRIND_TESTS))
+
+# The lines that the suite reaches, in httpd.  (What the programs of t/unit,
+# t/fuzz.t and t/import_redirect.t reach on top of that is not counted.)
+coverage: build/coverage/Makefile
+	$(MAKE) -C build/coverage CFLAGS="-g -O0 --coverage \
+	    -fprofile-update=atomic" LDFLAGS= CC="gcc --coverage" all
+	find build/coverage/.libs -name '*.gcda' -delete
+	chmod -R a+rwX build/coverage/.libs
+	-for mpm in $(MPMS); do MPTCP_MPM=$$mpm \
+	    MPTCP_SO=$(CURDIR)/build/coverage/$(MODULE) \
+	    MPTCP_HTTPD=$(CURDIR)/t/under/coverage t/TEST $(TESTS); done
+	tools/coverage build/coverage
 
 # t/soak.t for so long, on one MPM; 300 reloads take six minutes.
 SOAK_MINUTES ?= 3
@@ -168,5 +182,9 @@ deb: dist
 clean:
 	rm -rf build .libs *.la *.lo *.o *.slo $(ASSETS) t/unit/connection
 
-.PHONY: all install check check-asan check-valgrind lint fuzz soak demo dist \
-    distcheck deb clean
+FORCE:
+
+.PHONY: all install check check-asan check-valgrind lint fuzz soak coverage \
+    demo dist distcheck deb clean FORCE
+
+include bench/bench.mk

@@ -9,9 +9,9 @@
  * scheme's module calls ap_proxy_determine_connection() with both, and
  * ap_proxy_release_connection() when it has done; but mod_proxy_ftp, instead
  * of the first, ap_proxy_connection_create_ex(), and mod_proxy_connect nothing
- * of these, but ap_proxy_connect_to_backend().  These imports are redirected here
- * (import_redirect.c), each to a function that takes note and calls the real
- * one; and only where the configuration reads MPTCP_BACKEND.
+ * of these, but ap_proxy_connect_to_backend().  These imports are redirected
+ * here (import_redirect.c), each to a function that takes note and calls the
+ * real one; and only where the configuration reads MPTCP_BACKEND.
  *
  * A connection belongs to its request until its release.  After that
  * another request, in another thread, may have it: so what a log is to say is

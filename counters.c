@@ -34,7 +34,9 @@ APLOG_USE_MODULE(mptcp);
 /* How many addresses of its backends a worker's counter remembers. */
 #define PEERS 32
 
-/* In shared memory; on cache lines of its own. */
+/* In shared memory; on cache lines of its own, of this size. */
+#define CACHE_LINE 64
+
 struct mptcp_counter {
     apr_uint64_t mptcp;
     apr_uint64_t fallback;
@@ -46,7 +48,7 @@ struct mptcp_counter {
      */
     apr_uint64_t peers_seen;
     apr_uint64_t peers[PEERS];
-} __attribute__((aligned(64)));
+} __attribute__((aligned(CACHE_LINE)));
 
 /*
  * What is in process->pool, under this key; its number changes with the
@@ -108,7 +110,9 @@ static mptcp_counter *get_counter(process_rec *process, int kind,
     if (r->free == 0) {
         const apr_size_t size = SEGMENT * sizeof(mptcp_counter);
         apr_shm_t *shm;
-        apr_status_t rv = apr_shm_create(&shm, size, NULL, process->pool);
+        /* APR keeps the size in front: its address is no multiple of 64 */
+        apr_status_t rv = apr_shm_create(&shm, size + CACHE_LINE - 1, NULL,
+                                         process->pool);
 
         if (rv != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_ERR, rv, ap_server_conf,
@@ -116,7 +120,8 @@ static mptcp_counter *get_counter(process_rec *process, int kind,
                          name);
             return NULL;
         }
-        r->next_free = apr_shm_baseaddr_get(shm);
+        r->next_free = (mptcp_counter *)
+            APR_ALIGN((apr_uintptr_t)apr_shm_baseaddr_get(shm), CACHE_LINE);
         memset(r->next_free, 0, size);
         r->free = SEGMENT;
     }

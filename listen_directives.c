@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Which listeners are to be MPTCP: MPTCPListen, Listen ... options=multipathtcp
- * and MPTCPListenDefault.
+ * Which listeners are to be MPTCP: MPTCPListen, MPTCPListenDefault, and
+ * Listen ... options=multipathtcp.
  */
 
 #include "mod_mptcp.h"

@@ -127,10 +127,11 @@ static apr_status_t try_listener(const ap_listen_rec *lr, apr_socket_t *sd,
                                           sizeof(*lr->bind_addr));
     apr_status_t rv = mptcp_listener_set_options(lr, sd);
 
-    address->sa.sin.sin_port = 0;       /* where sin6_port is, too */
-    if (rv == APR_SUCCESS) {
-        rv = apr_socket_bind(sd, address);
+    if (rv != APR_SUCCESS || ap_run_mode == AP_SQ_RM_CONFIG_TEST) {
+        return rv;                      /* httpd -t binds nothing */
     }
+    address->sa.sin.sin_port = 0;       /* where sin6_port is, too */
+    rv = apr_socket_bind(sd, address);
     if (rv == EADDRINUSE || rv == EADDRNOTAVAIL) {
         return APR_SUCCESS;
     }
@@ -161,8 +162,8 @@ static int refused(mptcp_server_conf *conf, const ap_listen_rec *lr,
 
 /*
  * check_config, which httpd -t runs as well as every start and restart, ahead
- * of open_logs: if a listener lacks an MPTCP socket that it is to have, ask the
- * kernel for one.
+ * of open_logs: if a listener lacks an MPTCP socket that it is to have, ask
+ * the kernel for one.
  */
 static int check_kernel(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                         server_rec *s)

@@ -371,8 +371,8 @@ typedef struct {
     int wrong;
 } mentions;
 
-static void look_for_variables(const ap_directive_t *directive, mentions *found,
-                               apr_pool_t *p)
+static void look_for_variables(const ap_directive_t *directive,
+                               mentions *found, apr_pool_t *p)
 {
     for (; directive; directive = directive->next) {
         const char *args = directive->args ? directive->args : "";

@@ -177,7 +177,14 @@ END
 
 {
     my $httpd = started('Listen 80');
-    my ($status, $output) = new_httpd('MPTCPListen 80')->config_test;
+    my $trace = File::Temp->new;
+    my $tester = new_httpd("MPTCPListen 80\nMPTCPListen $address:81",
+        before => [qw(strace -f -qq -e), 'trace=socket,bind,listen', '-o', "$trace"]);
+    my ($status, $output) = $tester->config_test;
+    my @calls = <$trace>;
+    cmp_ok(scalar(grep { /socket\(/ } @calls), '>', 0, 'httpd -t under strace');
+    is(scalar(grep { /(?:bind|listen)\(/ && !/AF_NETLINK/ } @calls), 0, '... binds nothing');
+    ($status, $output) = new_httpd('MPTCPListen 80')->config_test;
     is($status, 0, 'httpd -t does not mind a port in use') or diag $output;
     unlike($output, qr/warn|error/, '... and is content');
 }

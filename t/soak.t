@@ -114,18 +114,18 @@ my @loads;
 for my $mptcp (0, 1) {
     my @by = $mptcp ? qw(mptcpize run) : ();
     for my $url ('http://10.91.1.2:80/file', 'http://10.91.1.2:81/p/file',
-        'http://10.91.1.2:81/mptcp-status?auto')
+        'http://10.91.1.2:81/mptcp-status?auto', 'https://10.91.1.2:443/file')
     {
         push @loads, [@by, $wrk, '-t1', "-c$CLIENTS", "-d${SLICE}s", qw(--timeout 10s -H),
             'Connection: close', $url];
     }
-    # One request each connection: one that is told to go away ends in peace.
     push @loads, ['sh', '-c', "for i in 1 2 3 4; do @by $h2load -n $CLIENTS -c $CLIENTS"
         . ' https://10.91.1.2:443/file; sleep 0.3; done'] if $h2load;
 }
 ok(@loads >= 6, 'loads: ' . ($h2load ? 'with' : 'without') . ' HTTP/2');
 
-my %total = (requests => 0, failed => 0, victims => 0, kills => 0, reloads => 0);
+my %total = (requests => 0, failed => 0, victims => 0, kills => 0, reloads => 0,
+    http2 => 0, 'http2 told to go away' => 0);
 my $which = 0;
 my $end = time + $SECONDS;
 for (my $slice = 0; time < $end; $slice++) {
@@ -154,8 +154,11 @@ for (my $slice = 0; time < $end; $slice++) {
     }
     # they end by themselves
     wait_for_loads();
-    my ($requests, $failed, $what) = results(@files);
+    my ($requests, $failed, $what) = results(grep { !is_http2($_) } @files);
     $total{requests} += $requests;
+    my ($http2, $away) = results(grep { is_http2($_) } @files);
+    $total{http2} += $http2;
+    $total{'http2 told to go away'} += $away if !$kills;
     $total{kills}    += $kills;
     $total{ $kills ? 'victims' : 'failed' } += $failed;
     diag("slice $slice: $failed of $requests failed:\n$what") if $failed && !$kills;
@@ -165,6 +168,11 @@ for (my $slice = 0; time < $end; $slice++) {
 }
 $lab->sysctl('server', 'net.mptcp.enabled', 1);
 is($total{failed}, 0, 'no request has failed but those of the killed');
+# A child that is to end says so to a client whose handshake has just ended, by
+# GOAWAY, and takes no request of it.  So does httpd 2.4.71 without the module:
+# 26 of 15,744 requests in 103 reloads, with it 26 of 15,900 in 99.
+cmp_ok($total{'http2 told to go away'}, '<=', 2 + $total{http2} / 50,
+    'few requests of HTTP/2 are told to try again');
 cmp_ok($total{requests}, '>', 100 * $SECONDS / 10, 'there were requests');
 diag(join ', ', map {"$total{$_} $_"} sort keys %total);
 
@@ -181,7 +189,8 @@ is_deeply(endpoints(), $before{endpoints}, 'the same endpoints and limits');
 my $grown = memory() - $before{memory};
 diag("the parent's memory has grown by $grown KiB in $total{reloads} reloads");
 # what httpd itself keeps of a reload, and what malloc() does not give back
-cmp_ok($grown, '<', 3000 + 8 * $total{reloads}, 'no memory to speak of is lost');
+cmp_ok($grown, '<', 3000 + 8 * $total{reloads}, 'no memory to speak of is lost')
+    if !$ENV{MPTCP_HTTPD};               # AddressSanitizer keeps what is freed
 my @bad = grep { !/exit signal Killed|\(9\)/ } grep {/exit signal|:(?:emerg|alert|crit)\]/}
     split /\n/, $httpd->error_log;
 is_deeply(\@bad, [], 'nothing has crashed') or diag @bad;
@@ -217,6 +226,12 @@ sub wait_for_loads {
     waitpid $_, 0 for @{ $lab->{children} };
     $lab->{children} = [];
     return;
+}
+
+sub is_http2 {
+    my ($file) = @_;
+    my ($i) = $file =~ /(\d+)$/;
+    return $loads[$i][0] eq 'sh';
 }
 
 # (requests, how many of them failed, what was printed of that)

@@ -17,6 +17,7 @@ package MPTCP::Client;
 #   mptcp        1: a socket of protocol 262, 0: plain TCP
 #   local        the source address, if it matters
 #   headers      more lines: ['Range: bytes=0-9']; method  'GET' unless given
+#   upload       name of a file to send as the body of a POST
 #   timeout      of the whole thing, in seconds (60)
 #   keep         1: keep the body, see below
 #   on_progress  called with (bytes of the body so far, seconds since the start)
@@ -37,6 +38,11 @@ package MPTCP::Client;
 #   fallback       1 if MPTCP was asked for, and it is not (or no longer) that
 #   subflows_seen  the most at the same time, the first one included; 0 unless
 #                  it was MPTCP
+# With `upload` there is also
+#   sent, sent_sha256
+#                  what bytes and sha256 are for the other direction
+# and rate and longest_stall are those of the upload, as the peer's kernel
+# acknowledges it; on_progress counts those bytes.
 
 use strict;
 use warnings;
@@ -56,7 +62,9 @@ use constant {
     MPTCP_INFO    => 1,
     TCP_IS_MPTCP  => 43,      # Linux 6.10
     FLAG_FALLBACK => 1,       # of mptcpi_flags
+    SIOCOUTQ      => 0x5411,
     LOOK_EVERY    => 0.05,    # seconds, at the socket's state
+    ACK_EVERY     => 0.005,   # seconds, at what is acknowledged of an upload
 };
 
 # ---- The caller's side ------------------------------------------------------
@@ -182,6 +190,7 @@ sub _child {
     eval {
         _connect($t);
         _send($t);
+        _upload($t) if defined $t->{options}{upload};
         _receive($t);
         1;
     } or do {
@@ -192,7 +201,10 @@ sub _child {
     };
     $r->{seconds} = time - $t->{started};
     $r->{sha256}  = $t->{digest}->hexdigest;
-    if (defined $t->{first_read} && $t->{last_read} > $t->{first_read}) {
+    if ($t->{sending}) {
+        $r->{$_} = $t->{sending}{$_} for qw(sent sent_sha256 rate longest_stall);
+    }
+    elsif (defined $t->{first_read} && $t->{last_read} > $t->{first_read}) {
         $r->{rate} = $r->{bytes} / ($t->{last_read} - $t->{first_read});
     }
     print JSON::PP->new->ascii->encode($r), "\n";
@@ -235,14 +247,68 @@ sub _send {
     my @lines = @{ $o->{headers} // [] };
     unshift @lines, "Host: $host:$o->{port}" if !grep { /^host:/i } @lines;
     my $path = $o->{path} // '/';
-    my $request = join "\r\n", ($o->{method} // 'GET') . " $path HTTP/1.1",
-        @lines, 'Connection: close', '', '';
+    my $method = $o->{method} // 'GET';
+    if (defined $o->{upload}) {
+        $method = $o->{method} // 'POST';
+        push @lines, 'Content-Length: ' . (-s $o->{upload} // die "$o->{upload}: $!\n");
+    }
+    push @lines, 'Connection: close' if !grep { /^connection:/i } @lines;
+    my $request = join "\r\n", "$method $path HTTP/1.1", @lines, '', '';
     while (length $request) {
         my $count = syswrite $t->{socket}, $request;
         if (defined $count) { substr($request, 0, $count) = ''; next }
         die "send: $!\n" if $! != EAGAIN && $! != EINTR;
         _await($t, 'write');
     }
+    return;
+}
+
+# Sends the body, and waits until the peer's kernel has all of it.
+sub _upload {
+    my ($t) = @_;
+    open my $file, '<:raw', $t->{options}{upload} or die "$t->{options}{upload}: $!\n";
+    my $digest = Digest::SHA->new(256);
+    my $up = $t->{sending} = { sent => 0, sent_sha256 => '', rate => 0, longest_stall => 0,
+        acknowledged => 0, started => time, last => time };
+    my $buffer = '';
+    while (1) {
+        if (!length $buffer) {
+            read $file, $buffer, 262144 or last;
+            $digest->add($buffer);
+        }
+        my $count = syswrite $t->{socket}, $buffer;
+        if (defined $count) {
+            substr($buffer, 0, $count, '');
+            $up->{sent} += $count;
+        }
+        elsif ($! != EAGAIN && $! != EINTR) { die "send: $!\n" }
+        _note_acknowledged($t, defined $count ? 0 : ACK_EVERY);
+    }
+    $up->{sent_sha256} = $digest->hexdigest;
+    _note_acknowledged($t, ACK_EVERY) while $up->{acknowledged} < $up->{sent};
+    return;
+}
+
+# Waits so long for room in the send buffer, then sees what has gone.
+sub _note_acknowledged {
+    my ($t, $wait) = @_;
+    my $up = $t->{sending};
+    if ($wait) {
+        # Room is not reported before a third of the buffer is free, and an
+        # early answer is none of this loop's business: just a short rest.
+        select undef, undef, undef, $wait;
+    }
+    my $queued = pack 'i', 0;
+    ioctl $t->{socket}, SIOCOUTQ, $queued or die "SIOCOUTQ: $!\n";
+    my ($now, $acknowledged) = (time, $up->{sent} - unpack 'i', $queued);
+    my $gap = $now - $up->{last};
+    $up->{longest_stall} = $gap if $gap > $up->{longest_stall};
+    if ($acknowledged > $up->{acknowledged}) {
+        $up->{acknowledged} = $acknowledged;
+        $up->{last} = $now;
+        $up->{rate} = $acknowledged / ($now - $up->{started});
+    }
+    _look_and_tell($t) if $now - $t->{looked} >= LOOK_EVERY;
     return;
 }
 
@@ -375,7 +441,8 @@ sub _look_and_tell {
     die "timeout\n" if time > $t->{deadline};
     $t->{looked} = time;
     _look($t);
-    printf "[%d,%.3f]\n", $t->{result}{bytes}, time - $t->{started};
+    my $bytes = $t->{sending} ? $t->{sending}{acknowledged} : $t->{result}{bytes};
+    printf "[%d,%.3f]\n", $bytes, time - $t->{started};
     return;
 }
 

@@ -215,7 +215,7 @@ sub config_test { my ($self) = @_; return $self->run_beside('-t') }
 # beside a running server: ('-k', 'graceful').  Returns as config_test does.
 sub run_beside {
     my ($self, @args) = @_;
-    my @argv = ($self->_ns, $self->_command, @args);
+    my @argv = ($self->_ns, @{ $self->{before} }, $self->_command, @args);
     my $pid = open(my $from, '-|') // die "MPTCP::Httpd: fork: $!\n";
     if (!$pid) {
         open STDERR, '>&', \*STDOUT;
