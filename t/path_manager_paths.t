@@ -59,6 +59,8 @@ sub survives {
     my $cut = sent_on(2);
     my $result = $download->wait;
     $lab->restore(1);
+    $lab->reaches('client', $_) or die "path 1 has not come back: $_"
+        for $lab->address('server', 1), $lab->address6('server', 1);
     is($result->{error}, '', '    all of it arrives though path 1 is cut');
     is($result->{bytes}, $size, '    every byte');
     cmp_ok(sent_on(2) - $cut, '>', 50_000, '    the rest by path 2');

@@ -65,7 +65,7 @@ END
         my ($status, $body) = $lab->request("/$what/x");
         $seen{$what}{$on} = {
             status => $status, log => messages($lab->logged),
-            body => $body =~ s/^http .*//r, seconds => int(time - $start + 0.3),
+            body => $body =~ s/^http .*//r, seconds => time - $start,
         };
     }
 
@@ -91,8 +91,11 @@ for my $what (sort keys %expected) {
     my ($status, $message) = @{ $expected{$what} };
     like($seen{$what}{On}{status}, qr/^(?:$status)$/, "$what: status $status");
     like($seen{$what}{On}{log}, qr/$message/, "$what: logged $message") if $message;
-    is_deeply($seen{$what}{On}, $seen{$what}{Off},
-        "$what: On answers, logs and takes as long as Off does");
+    # How long they took is to be alike, on a machine that has more to do.
+    my ($on, $off) = map { delete $seen{$what}{$_}{seconds} // 0 } qw(On Off);
+    is_deeply($seen{$what}{On}, $seen{$what}{Off}, "$what: On answers and logs as Off does");
+    cmp_ok(abs($on - $off), '<', 10, "$what: ... and does not take longer")
+        or diag "On $on s, Off $off s";
 }
 
 # --- What mod_proxy sets on its sockets, and where it binds them

@@ -89,6 +89,10 @@ sub add_host {
     $self->run(undef, 'ip', '-n', $ns, 'link', 'set', 'lo', 'up');
     # Some distributions ship it switched off.
     $self->sysctl($ns, 'net.mptcp.enabled', 1) if -e '/proc/sys/net/mptcp/enabled';
+    # The packet that announces an address may be lost, in a full queue say;
+    # the kernel repeats it after two minutes unless told otherwise.
+    $self->sysctl($ns, 'net.mptcp.add_addr_timeout', 1)
+        if -e '/proc/sys/net/mptcp/add_addr_timeout';
     $self->sysctl($ns, 'net.ipv4.tcp_congestion_control', $self->{congestion})
         if defined $self->{congestion};
     return $self;
@@ -335,6 +339,18 @@ sub _link {
     my $end = $self->_path($i)->{ends}[ $self->_number($ns, $i) - 1 ];
     $self->run(undef, 'ip', '-n', $end->[0], 'link', 'set', $end->[1], $state);
     return;
+}
+
+# Waits until a host can be reached from another one, as it can not at once
+# after restore(): true when it can, false after ten seconds.
+sub reaches {
+    my ($self, $ns, $address) = @_;
+    # A port where nobody listens: the answer is a refusal.
+    my $code = 'use IO::Socket::IP; exit !(IO::Socket::IP->new(PeerHost => shift,'
+        . ' PeerPort => 9, Timeout => 1) || $!{ECONNREFUSED})';
+    return $self->wait_until(10, sub {
+        return ($self->try($ns, $^X, '-e', $code, $address))[0] == 0;
+    });
 }
 
 # Path $i loses everything, both ways, and neither end is told: the devices
