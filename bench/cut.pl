@@ -171,8 +171,8 @@ sub backs {
 # their source address.  The phone's own manager (NetworkManager does so) makes
 # an endpoint of each address while it is there.
 sub handovers {
-    my $seconds = (CHANGES + 1) * EVERY;
-    my ($file, $sha256) = Bench::random_file($short ? 12e6 : 6e6 * $seconds);
+    # Enough for all of them, some of the time by both networks.
+    my ($file, $sha256) = Bench::random_file($short ? 12e6 : 1.4 * CHANGES * EVERY * 6e6);
     my $lab = MPTCP::Lab->new(Bench::congestion());
     $lab->add_host($_) for qw(phone router server);
     $lab->add_path($_, ['phone', "c$_"], ['router', "r$_"], rate => RATE) for 1, 2;

@@ -334,15 +334,17 @@ sub stall_plot {
     for my $i (0 .. $#$cases) {
         my ($direction, $path, $how) = $cases->[$i]->@*;
         my ($column, $line) = ($i % $columns, int $i / $columns);
-        my $panel = $plot->panel(left => 165 + 365 * $column, top => 72 + $line * ($tall + 70),
-            width => 340, height => $tall, title => "$direction, path $path, $how",
-            x => [0.01, 20], x_log => 1, y => [@$servers + 0.5, 0.5], y_names => [map { title($_) } @$servers],
+        my $panel = $plot->panel(left => 185 + 355 * $column, top => 72 + $line * ($tall + 70),
+            width => 330, height => $tall, title => "$direction, path $path, $how",
+            x => [0.05, 20], x_log => 1, y => [@$servers + 0.5, 0.5], y_names => [map { title($_) } @$servers],
             y_hidden => $column, x_label => 'longest stall (s)');
         $panel->mark_x(0.2);
         for my $n (0 .. $#$servers) {
             my @own = select_rows($cuts, server => $servers->[$n], direction => $direction, path => $path,
                 how => $how);
             $panel->dot($COLOR{ $servers->[$n] }, $_->{stall}, $n + 1, opacity => 0.7) for @own;
+            $panel->label(0.05, $n + 1, 'not measured: it uses one path only', right => 8,
+                color => '#999999') if !@own;
         }
     }
     $plot->write("$results/cut-stall.svg");
