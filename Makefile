@@ -75,7 +75,7 @@ check: all
 # that of httpd under valgrind, which is slow, so by default on those files
 # that reach most of it.  One MPM unless told.
 SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer
-VALGRIND_TESTS ?= t/directives.t t/security.t t/proxy_workers.t t/faults.t
+VALGRIND_TESTS ?= t/directives.t t/security.t
 
 build/%/Makefile: FORCE
 	mkdir -p build/$*
