@@ -19,7 +19,7 @@ use Bench::Server;
 
 my $bench   = Bench->begin('proxy');
 my $short   = Bench::short();
-my $rounds  = $short ? 1 : 5;
+my $rounds  = $short ? 1 : 4;
 my $seconds = $short ? 1 : 3;
 
 my $lab = MPTCP::Lab->new(Bench::congestion());
