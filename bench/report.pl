@@ -95,6 +95,11 @@ sub introduce {
         ['congestion control', "$meta->{congestion}, of every host and every server"],
         ['date', $meta->{date}],
         map { [title($_), $meta->{servers}{$_} // 'absent'] } @KINDS);
+    my @busy = grep { my $m = Bench::meta($_); $m && $m->{load_before} > 0.5 }
+        qw(paths cut reload cost proxy scale);
+    para('The machine was not idle before these parts, so that absolute numbers, and the longest of'
+        . ' times, are worse than they could be: ' . join(', ', @busy) . '. (What a part itself',
+        'does counts in the load average after it, and before the next one.)') if @busy;
     return;
 }
 
