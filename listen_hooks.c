@@ -275,7 +275,9 @@ static void end_duplicates(apr_pool_t *pconf, server_rec *s)
     int any = 0;
 
     for (lr = ap_listeners; lr; lr = lr->next) {
-        if (!mptcp_listener_is_mptcp(lr)) {
+        /* not one that a reload has steered connections away from */
+        if (!mptcp_listener_is_mptcp(lr)
+            || !mptcp_listener_wanted(mptcp_main_conf(), lr)) {
             continue;
         }
         any = 1;
