@@ -270,7 +270,7 @@ static int name_counters(apr_pool_t *pconf, apr_pool_t *plog,
     for (kind = 0; kind < MPTCP_COUNTER_KINDS; kind++) {
         counted[kind] = apr_array_make(pconf, 4, sizeof(mptcp_counted));
     }
-    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+    if (mptcp_is_check_pass()) {
         return OK;
     }
     name_listeners(s->process, ptemp);

@@ -107,8 +107,7 @@ static void note_inherited(process_rec *process)
 /* Is this process about to serve, not just reading the configuration? */
 static int is_real_pass(void)
 {
-    return ap_run_mode == AP_SQ_RM_NORMAL
-           && ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG;
+    return ap_run_mode == AP_SQ_RM_NORMAL && !mptcp_is_check_pass();
 }
 
 /* ---- a kernel that gives no MPTCP socket -------------------------------- */

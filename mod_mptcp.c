@@ -87,6 +87,11 @@ const char *mptcp_refusal_text(apr_status_t status)
     }
 }
 
+int mptcp_is_check_pass(void)
+{
+    return ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG;
+}
+
 int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer)
 {
     int i;

@@ -181,6 +181,12 @@ mptcp_server_conf *mptcp_main_conf(void);
  */
 const char *mptcp_refusal_text(apr_status_t status);
 
+/**
+ * Is this the first of the two times that httpd reads its configuration when it
+ * starts?  That one only checks; with httpd -t there is no other.
+ */
+int mptcp_is_check_pass(void);
+
 /** Is the pointer an element of this array of pointers? */
 int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer);
 

@@ -252,8 +252,7 @@ const char *mptcp_endpoint_directive(cmd_parms *cmd, void *dummy,
                             err);
     }
     /* once, by the pass that only checks, and by apache2 -t */
-    if (!wanted.endpoint.flags
-        && ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+    if (!wanted.endpoint.flags && mptcp_is_check_pass()) {
         ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL,
                      "%s %s gives the address an id and does nothing else: "
                      "write signal to announce it to clients, subflow or "

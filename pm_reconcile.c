@@ -597,8 +597,7 @@ static int apply_configuration(apr_pool_t *pconf, apr_pool_t *plog,
 {
     (void)pconf;
     (void)plog;
-    /* not in the pass that only checks the configuration */
-    if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG) {
+    if (!mptcp_is_check_pass()) {
         apply(mptcp_main_conf(), s, ptemp);
         mptcp_start_report(s, ptemp);
     }

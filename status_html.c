@@ -60,12 +60,6 @@ static const char *bytes_text(apr_pool_t *p, apr_uint64_t bytes)
     return scaled(p, (double)bytes, "B");
 }
 
-static void count_cell(request_rec *r, const char *label, apr_uint64_t count)
-{
-    ap_rprintf(r, "<td class=\"number\" data-label=\"%s\">%"
-               APR_UINT64_T_FMT "</td>", label, count);
-}
-
 /* The opening of a table with a heading for each column. */
 static void begin_table(request_rec *r, const char *class,
                         const char *const *headings)
@@ -108,50 +102,12 @@ static void write_obstacles(request_rec *r, const status_report *report)
     ap_rputs("</ul></section>\n", r);
 }
 
-static void write_listeners(request_rec *r, const apr_array_header_t *list)
+/* Only a listener has joins, and may serve by TCP though it is shown here. */
+static void write_counts(request_rec *r, const apr_array_header_t *list,
+                         const char *const *headings, int is_listener)
 {
-    static const char *const headings[] = {
-        "Listener", "MPTCP", "fell back", "plain TCP", "joins", NULL
-    };
-    int i;
+    int i, column;
 
-    if (list->nelts == 0) {
-        return;
-    }
-    ap_rputs("<section id=\"listeners\"><h2>Listeners</h2>"
-             "<p class=\"hint\">connections accepted; joins are known when "
-             "they end</p>\n", r);
-    begin_table(r, "counts", headings);
-    for (i = 0; i < list->nelts; i++) {
-        const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);
-        mptcp_counts counts;
-
-        mptcp_counts_get(one, &counts);
-        ap_rvputs(r, "<tr><th scope=\"row\">", html(r, one->name),
-                  one->is_mptcp ? "" : " <span class=\"badge bad\">TCP</span>",
-                  "</th>", NULL);
-        count_cell(r, headings[1], counts.mptcp);
-        count_cell(r, headings[2], counts.fallback);
-        count_cell(r, headings[3], counts.tcp);
-        count_cell(r, headings[4], counts.joins);
-        ap_rputs("</tr>\n", r);
-    }
-    end_table(r);
-    ap_rputs("</section>\n", r);
-}
-
-static void write_workers(request_rec *r, const apr_array_header_t *list)
-{
-    static const char *const headings[] = {
-        "Backend", "MPTCP", "fell back", "plain TCP", NULL
-    };
-    int i;
-
-    if (list->nelts == 0) {
-        return;
-    }
-    ap_rputs("<section id=\"workers\"><h2>Backends</h2>"
-             "<p class=\"hint\">connections made</p>\n", r);
     begin_table(r, "counts", headings);
     for (i = 0; i < list->nelts; i++) {
         const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);
@@ -161,15 +117,50 @@ static void write_workers(request_rec *r, const apr_array_header_t *list)
         if (!is_of_interest(one, &counts)) {
             continue;
         }
-        ap_rvputs(r, "<tr><th scope=\"row\">", html(r, one->name), "</th>",
+        ap_rvputs(r, "<tr><th scope=\"row\">", html(r, one->name),
+                  is_listener && !one->is_mptcp
+                  ? " <span class=\"badge bad\">TCP</span></th>" : "</th>",
                   NULL);
-        count_cell(r, headings[1], counts.mptcp);
-        count_cell(r, headings[2], counts.fallback);
-        count_cell(r, headings[3], counts.tcp);
+        for (column = 1; headings[column]; column++) {
+            const apr_uint64_t cells[] = {
+                counts.mptcp, counts.fallback, counts.tcp, counts.joins
+            };
+
+            ap_rprintf(r, "<td class=\"number\" data-label=\"%s\">%"
+                       APR_UINT64_T_FMT "</td>", headings[column],
+                       cells[column - 1]);
+        }
         ap_rputs("</tr>\n", r);
     }
     end_table(r);
     ap_rputs("</section>\n", r);
+}
+
+static void write_listeners(request_rec *r, const apr_array_header_t *list)
+{
+    static const char *const headings[] = {
+        "Listener", "MPTCP", "fell back", "plain TCP", "joins", NULL
+    };
+
+    if (list->nelts) {
+        ap_rputs("<section id=\"listeners\"><h2>Listeners</h2>"
+                 "<p class=\"hint\">connections accepted; joins are known "
+                 "when they end</p>\n", r);
+        write_counts(r, list, headings, 1);
+    }
+}
+
+static void write_workers(request_rec *r, const apr_array_header_t *list)
+{
+    static const char *const headings[] = {
+        "Backend", "MPTCP", "fell back", "plain TCP", NULL
+    };
+
+    if (list->nelts) {
+        ap_rputs("<section id=\"workers\"><h2>Backends</h2>"
+                 "<p class=\"hint\">connections made</p>\n", r);
+        write_counts(r, list, headings, 0);
+    }
 }
 
 static void write_limit(request_rec *r, const status_report *report,

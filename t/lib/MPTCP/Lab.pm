@@ -177,14 +177,7 @@ sub ns {
 # Runs a command and waits: (exit status, all it printed).  128 + N: signal N.
 sub try {
     my ($self, $ns, @command) = @_;
-    my @argv = ($self->ns($ns), @command);
-    my $pid = open(my $from, '-|') // die "MPTCP::Lab: fork: $!\n";
-    if (!$pid) {
-        open STDERR, '>&', \*STDOUT;
-        _exec(@argv);
-    }
-    my $output = join '', <$from>;
-    close $from;
+    my $output = MPTCP::Sandbox::output($self->ns($ns), @command);
     return ($? & 127 ? 128 + ($? & 127) : $? >> 8, $output);
 }
 

@@ -149,7 +149,8 @@ END
         _impossible("no '$tool->[0]' here; install package $tool->[1].\n")
             if !grep { -x "$_/$tool->[0]" } split /:/, $ENV{PATH}, -1;
     }
-    my $output = _output(@UNSHARE, 'mount', '-t', 'tmpfs', 'mptcp-lab', '/run');
+    my $output = output(@UNSHARE, 'mount', '-t', 'tmpfs', 'mptcp-lab', '/run');
+    chomp $output;
     _impossible(<<"END") if $? != 0;
 this system does not allow namespaces, even to root:
   $output
@@ -168,7 +169,7 @@ sub _impossible {
 }
 
 # Runs a command, returns what it printed, its errors included; $? is set.
-sub _output {
+sub output {
     my (@command) = @_;
     my $pid = open(my $from, '-|') // die "MPTCP::Sandbox: fork: $!\n";
     if (!$pid) {
@@ -177,7 +178,6 @@ sub _output {
     }
     my $output = join '', <$from>;
     close $from;
-    chomp $output;
     return $output;
 }
 
