@@ -91,16 +91,23 @@ check-valgrind: all
 	MPTCP_HTTPD=$(CURDIR)/t/under/valgrind \
 	    t/TEST $(or $(TESTS),$(VALGRIND_TESTS))
 
-# The lines that the suite reaches, in httpd.  (What the programs of t/unit,
-# t/fuzz.t and t/import_redirect.t reach on top of that is not counted.)
+# The lines that the suite reaches: in httpd, and in the programs of
+# t/import_redirect.t and t/fuzz.t, which build them with $(CC).
+
 coverage: build/coverage/Makefile
 	$(MAKE) -C build/coverage CFLAGS="-g -O0 --coverage \
-	    -fprofile-update=atomic" LDFLAGS= CC="gcc --coverage" all
-	find build/coverage/.libs -name '*.gcda' -delete
-	chmod -R a+rwX build/coverage/.libs
+	    -fprofile-update=atomic" LDFLAGS=--exclude-libs=ALL \
+	    CC="gcc --coverage" all
+	find build/coverage -name '*.gcda' -delete
+	mkdir -p build/coverage/programs
+	chmod -R a+rwX build/coverage
 	-for mpm in $(MPMS); do MPTCP_MPM=$$mpm \
 	    MPTCP_SO=$(CURDIR)/build/coverage/$(MODULE) \
 	    MPTCP_HTTPD=$(CURDIR)/t/under/coverage t/TEST $(TESTS); done
+	rm -rf build/fuzz
+	-for test in t/import_redirect.t t/fuzz.t; do CC="gcc --coverage -dumpdir \
+	    $(CURDIR)/build/coverage/programs/" perl -It/lib $$test; done
+	rm -rf build/fuzz
 	tools/coverage build/coverage
 
 # t/soak.t for so long, on one MPM; 300 reloads take six minutes.

@@ -21,6 +21,16 @@
  *   answer.short 0     half of it, .garbage  what is in it overwritten,
  *   answer.order 0     with another sequence number, .lost  not there
  *   answer.empty 0     an attribute without a value
+ *   diag.refuse 1      of sock_diag, likewise; also .lost and .garbage
+ *   diag.slow 3000     it takes so many milliseconds
+ *   diag.fallback 0    each connection has fallen back to TCP
+ *   diag.stalled 0     each subflow has data that are not acknowledged
+ *   getifaddrs 12
+ *   sysctl 2           files below /proc/sys/net
+ *   rename 28          of a file whose name has "mptcp" in it; also mkstemp
+ *   capset 1
+ *   nlmsg_alloc 0      a function of libnl has no memory, or cannot send: those
+ *                      at the end of this file
  */
 
 #ifndef _GNU_SOURCE
@@ -28,13 +38,22 @@
 #endif
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
 #include <linux/genetlink.h>
+#include <linux/inet_diag.h>
 #include <linux/netlink.h>
+#include <linux/tcp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define MPTCP 262
 #define FAULTS_MAX 32
@@ -180,6 +199,22 @@ void *mmap(void *start, size_t size, int protection, int flags, int fd,
     return real(start, size, protection, flags, fd, offset);
 }
 
+/* ---- answers of netlink -------------------------------------------------- */
+
+/* Instead of the answer: an error. */
+static ssize_t refusal(char *data, int error)
+{
+    struct nlmsghdr *header = (struct nlmsghdr *)data;
+    struct nlmsgerr *refusal = NLMSG_DATA(header);
+
+    header->nlmsg_type = NLMSG_ERROR;
+    header->nlmsg_flags = 0;
+    header->nlmsg_len = NLMSG_LENGTH(sizeof(*refusal));
+    memset(refusal, 0, sizeof(*refusal));
+    refusal->error = -error;
+    return header->nlmsg_len;
+}
+
 /* Damage an answer as it is asked for; its new length. */
 static ssize_t damage(char *data, ssize_t length)
 {
@@ -187,14 +222,7 @@ static ssize_t damage(char *data, ssize_t length)
     int error;
 
     if ((error = fault("answer.refuse")) >= 0) {
-        struct nlmsgerr *refusal = NLMSG_DATA(header);
-
-        header->nlmsg_type = NLMSG_ERROR;
-        header->nlmsg_flags = 0;
-        header->nlmsg_len = NLMSG_LENGTH(sizeof(*refusal));
-        memset(refusal, 0, sizeof(*refusal));
-        refusal->error = -error;
-        length = header->nlmsg_len;
+        length = refusal(data, error);
     }
     if (fault("answer.short") >= 0) {
         length /= 2;
@@ -216,21 +244,152 @@ static ssize_t damage(char *data, ssize_t length)
     return length;
 }
 
+/* Change the byte at OFFSET of the INET_DIAG_INFO of each socket. */
+static void set_info(char *data, ssize_t length, size_t offset, int byte)
+{
+    struct nlmsghdr *header = (struct nlmsghdr *)data;
+
+    for (; NLMSG_OK(header, length); header = NLMSG_NEXT(header, length)) {
+        char *at = (char *)NLMSG_DATA(header) + sizeof(struct inet_diag_msg);
+        char *end = (char *)header + header->nlmsg_len;
+
+        while (header->nlmsg_type != NLMSG_DONE && at + NLA_HDRLEN <= end) {
+            struct nlattr *attribute = (struct nlattr *)at;
+
+            if (attribute->nla_type == INET_DIAG_INFO) {
+                at[NLA_HDRLEN + offset] |= byte;
+            }
+            at += NLA_ALIGN(attribute->nla_len);
+        }
+    }
+}
+
+static ssize_t damage_diag(char *data, ssize_t length)
+{
+    int how;
+
+    if ((how = fault("diag.slow")) >= 0) {
+        usleep(how * 1000);
+    }
+    if ((how = fault("diag.refuse")) >= 0) {
+        length = refusal(data, how);
+    }
+    if (fault("diag.garbage") >= 0) {
+        memset(data + NLMSG_HDRLEN, 0xEE, length - NLMSG_HDRLEN);
+    }
+    if (fault("diag.fallback") >= 0) {
+        set_info(data, length, 8, 1);   /* mptcpi_flags */
+    }
+    if (fault("diag.stalled") >= 0) {
+        set_info(data, length, offsetof(struct tcp_info, tcpi_retransmits), 1);
+    }
+    return length;
+}
+
 ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
     REAL(recvmsg);
+    int protocol = protocol_of(fd);
     ssize_t result;
 
     /* libnl looks at the length first */
-    if (protocol_of(fd) == NETLINK_GENERIC && !(flags & MSG_PEEK)) {
-        if (fault("answer.lost") >= 0) {
-            real(fd, msg, flags);
-            return real(fd, msg, flags);
-        }
-        result = real(fd, msg, flags);
-        return result >= (ssize_t)NLMSG_HDRLEN
-               && result <= (ssize_t)msg->msg_iov[0].iov_len
-               ? damage(msg->msg_iov[0].iov_base, result) : result;
+    if ((protocol != NETLINK_GENERIC && protocol != NETLINK_SOCK_DIAG)
+        || (flags & MSG_PEEK)) {
+        return real(fd, msg, flags);
     }
-    return real(fd, msg, flags);
+    if (fault(protocol == NETLINK_GENERIC ? "answer.lost" : "diag.lost") >= 0) {
+        real(fd, msg, flags);
+        return real(fd, msg, flags);
+    }
+    result = real(fd, msg, flags);
+    if (result < (ssize_t)NLMSG_HDRLEN
+        || result > (ssize_t)msg->msg_iov[0].iov_len) {
+        return result;
+    }
+    return protocol == NETLINK_GENERIC
+           ? damage(msg->msg_iov[0].iov_base, result)
+           : damage_diag(msg->msg_iov[0].iov_base, result);
 }
+
+/* ---- files and the rest -------------------------------------------------- */
+
+int getifaddrs(struct ifaddrs **list)
+{
+    REAL(getifaddrs);
+    int error = fault("getifaddrs");
+
+    return error >= 0 ? refuse(error) : real(list);
+}
+
+int open(const char *name, int flags, ...)
+{
+    int (*real)(const char *, int, ...) = dlsym(RTLD_NEXT, "open");
+    int error = strncmp(name, "/proc/sys/net/", 14) == 0 ? fault("sysctl") : -1;
+    va_list more;
+    int mode;
+
+    va_start(more, flags);
+    mode = va_arg(more, int);
+    va_end(more);
+    return error >= 0 ? refuse(error) : real(name, flags, mode);
+}
+
+int rename(const char *from, const char *to)
+{
+    REAL(rename);
+    int error = strstr(to, "mptcp") ? fault("rename") : -1;
+
+    return error >= 0 ? refuse(error) : real(from, to);
+}
+
+int mkstemp(char *name)
+{
+    REAL(mkstemp);
+    int error = strstr(name, "mptcp") ? fault("mkstemp") : -1;
+
+    return error >= 0 ? refuse(error) : real(name);
+}
+
+long syscall(long number, ...)
+{
+    long (*real)(long, ...) = dlsym(RTLD_NEXT, "syscall");
+    int error = number == SYS_capset ? fault("capset") : -1;
+    va_list more;
+    long a[6];
+    int i;
+
+    va_start(more, number);
+    for (i = 0; i < 6; i++) {
+        a[i] = va_arg(more, long);
+    }
+    va_end(more);
+    return error >= 0 ? refuse(error)
+                      : real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/* ---- libnl -------------------------------------------------------------- */
+
+#define OF_LIBNL(type, name, parameters, arguments, failure) \
+    type name parameters; \
+    type name parameters \
+    { \
+        REAL(name); \
+        \
+        return fault(#name) >= 0 ? failure : real arguments; \
+    }
+
+OF_LIBNL(void *, nl_socket_alloc, (void), (), NULL)
+OF_LIBNL(void *, nl_cb_alloc, (int kind), (kind), NULL)
+OF_LIBNL(void *, nlmsg_alloc, (void), (), NULL)
+OF_LIBNL(void *, nlmsg_alloc_simple, (int type, int flags), (type, flags),
+         NULL)
+OF_LIBNL(void *, genlmsg_put, (void *msg, uint32_t port, uint32_t seq,
+                               int family, int length, int flags,
+                               uint8_t command, uint8_t version),
+         (msg, port, seq, family, length, flags, command, version), NULL)
+OF_LIBNL(int, nlmsg_append, (void *msg, void *data, size_t length, int pad),
+         (msg, data, length, pad), -1)
+OF_LIBNL(void *, nla_nest_start, (void *msg, int type), (msg, type), NULL)
+OF_LIBNL(int, nla_put_u32, (void *msg, int type, uint32_t value),
+         (msg, type, value), -1)
+OF_LIBNL(int, nl_send_auto, (void *sock, void *msg), (sock, msg), -1)
