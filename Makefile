@@ -105,7 +105,7 @@ coverage: build/coverage/Makefile
 	    MPTCP_SO=$(CURDIR)/build/coverage/$(MODULE) \
 	    MPTCP_HTTPD=$(CURDIR)/t/under/coverage t/TEST $(TESTS); done
 	rm -rf build/fuzz
-	-for test in t/import_redirect.t t/fuzz.t; do CC="gcc --coverage -dumpdir \
+	-for test in t/import_redirect.t t/fuzz.t; do FUZZ_O=-O0 CC="gcc --coverage -dumpdir \
 	    $(CURDIR)/build/coverage/programs/" perl -It/lib $$test; done
 	rm -rf build/fuzz
 	tools/coverage build/coverage
@@ -139,7 +139,8 @@ lint: $(ASSETS)
 # for a second, by fuzz/run.c.
 FUZZ      = elf netlink diag endpoint listen
 FUZZ_RUNS ?= 1000000
-FUZZ_CC   = $(CC) -g -O1 $(SANITIZE) -fno-sanitize-recover=undefined \
+FUZZ_O    ?= -O1
+FUZZ_CC   = $(CC) -g $(FUZZ_O) $(SANITIZE) -fno-sanitize-recover=undefined \
     $(LINT_FLAGS)
 FUZZ_LIBS = $(LIBS_LIBS) $(shell $(call query,APR_CONFIG) --link-ld --libs)
 FUZZ_PARTS = $(wildcard fuzz/*.h) fuzz/run.c fuzz/httpd.c $(SOURCES) $(HEADERS)

@@ -109,7 +109,6 @@ int mptcp_sysctl_number(apr_pool_t *p, const char *name)
     apr_file_t *file;
     char text[16];
     apr_size_t got = sizeof(text) - 1;
-    char *end;
     int number = -1;
 
     if (apr_file_open(&file, apr_pstrcat(p, "/proc/sys/net/", name, NULL),
@@ -118,10 +117,7 @@ int mptcp_sysctl_number(apr_pool_t *p, const char *name)
     }
     if (apr_file_read(file, text, &got) == APR_SUCCESS) {
         text[got] = '\0';
-        number = (int)apr_strtoi64(text, &end, 10);
-        if (end == text) {
-            number = -1;
-        }
+        number = (int)apr_strtoi64(text, NULL, 10);
     }
     apr_file_close(file);
     return number;

@@ -191,9 +191,9 @@ int mptcp_is_check_pass(void);
 int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer);
 
 /**
- * The value of a sysctl.
+ * The value of a sysctl that is a number.
  * @param name Below net, with slashes: "mptcp/enabled"
- * @return -1 where this kernel has none of that name, or no number there
+ * @return -1 where this kernel has none of that name
  */
 int mptcp_sysctl_number(apr_pool_t *p, const char *name);
 

@@ -151,13 +151,12 @@ static void read_line(line_reader *reader, const ap_directive_t *line,
 /* The server of a <VirtualHost>, by where that begins. */
 static server_rec *server_of(server_rec *s, const ap_directive_t *section)
 {
-    for (; s; s = s->next) {
-        if (s->defn_name && s->defn_line_number == (unsigned)section->line_num
-            && strcmp(s->defn_name, section->filename) == 0) {
-            return s;
-        }
+    while (s && !(s->defn_name
+                  && s->defn_line_number == (unsigned)section->line_num
+                  && strcmp(s->defn_name, section->filename) == 0)) {
+        s = s->next;
     }
-    return NULL;
+    return s;
 }
 
 static void read_lines(line_reader *reader, const ap_directive_t *line,
@@ -182,37 +181,28 @@ static proxy_worker *worker_of(line_reader *reader, const worker_line *line,
 
     if (line->balancer) {
         balancer = reader->get_balancer(reader->p, conf, line->balancer, 0);
-        if (!balancer) {
-            return NULL;
-        }
     }
-    return reader->get_worker(reader->p, balancer, conf, line->url);
+    /* without a balancer get_worker() looks among the server's own workers */
+    return line->balancer && !balancer ? NULL
+           : reader->get_worker(reader->p, balancer, conf, line->url);
 }
 
 /*
- * The line that made a worker: the first that gets it, of the server's own or
- * else of those that it inherited.
+ * The line whose parameters the worker of a line has: the first of the server
+ * that gets the same one.  (A server that has no line for it shares the worker
+ * of the main server, and what is said there.)
  */
 static const worker_line *maker_of(line_reader *reader,
                                    const proxy_worker *worker,
-                                   const server_rec *s)
+                                   const worker_line *line)
 {
-    const server_rec *from = s;
+    const worker_line *maker = (const worker_line *)reader->lines->elts;
 
-    while (from) {
-        int i;
-
-        for (i = 0; i < reader->lines->nelts; i++) {
-            const worker_line *line = &APR_ARRAY_IDX(reader->lines, i,
-                                                     worker_line);
-
-            if (line->s == from && worker_of(reader, line, s) == worker) {
-                return line;
-            }
-        }
-        from = from != reader->main_server ? reader->main_server : NULL;
+    /* which is the line itself, if no other */
+    while (maker->s != line->s || worker_of(reader, maker, line->s) != worker) {
+        maker++;
     }
-    return NULL;
+    return maker;
 }
 
 /* Say so if what a line says of multipathtcp is not what came of it. */
@@ -226,8 +216,8 @@ static void compare(line_reader *reader, const worker_line *line)
                    == (ap_cstr_casecmp(line->value, "on") == 0)) {
         return;
     }
-    maker = maker_of(reader, worker, line->s);
-    if (!maker || maker == line) {
+    maker = maker_of(reader, worker, line);
+    if (maker == line) {
         /* a later ProxySet has changed it, as it may */
         return;
     }

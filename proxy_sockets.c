@@ -81,21 +81,13 @@ static int say_first(const char *name)
 {
     apr_ssize_t length = APR_HASH_KEY_STRING;
     apr_uint32_t value = apr_hashfunc_default(name, &length);
-    apr_uint32_t tried;
+    apr_uint32_t tried = 0, there;
 
     value += !value;                            /* 0 is a free place */
-    for (tried = 0; tried < said_size; tried++) {
-        volatile apr_uint32_t *place = &said[(value + tried) % said_size];
-        apr_uint32_t there = apr_atomic_cas32(place, value, 0);
-
-        if (there == 0) {
-            return 1;
-        }
-        if (there == value) {
-            return 0;
-        }
-    }
-    return 0;
+    do {
+        there = apr_atomic_cas32(&said[(value + tried) % said_size], value, 0);
+    } while (there != 0 && there != value && ++tried < said_size);
+    return there == 0;
 }
 
 /* ---- the sockets ------------------------------------------------------ */
@@ -234,13 +226,11 @@ static const char *linked_with(const module *proxy, apr_pool_t *p)
     const char *names = NULL;
     const module *m;
 
-    if (!dladdr(proxy, &own)) {
-        return NULL;
-    }
     for (m = ap_top_module; m; m = m->next) {
         if (strncmp(m->name, "mod_proxy_", 10) == 0
             && strcmp(m->name, "mod_proxy_balancer.c") != 0
-            && dladdr(m, &other) && other.dli_fbase == own.dli_fbase) {
+            && dladdr(proxy, &own) && dladdr(m, &other)
+            && other.dli_fbase == own.dli_fbase) {
             names = names ? apr_pstrcat(p, names, " ", m->name, NULL)
                           : m->name;
         }

@@ -32,22 +32,19 @@ static void family(const writer *w, const char *name, int is_counter,
               is_counter ? " counter\n" : " gauge\n", NULL);
 }
 
-/* A label's value: backslash, quote and line feed are escaped, in UTF-8. */
+/*
+ * A label's value, in ASCII: a URL of the configuration may be anything, not
+ * so a label.
+ */
 static const char *label_value(apr_pool_t *p, const char *value)
 {
     char *escaped = apr_palloc(p, 2 * strlen(value) + 1), *to = escaped;
 
     for (; *value; value++) {
-        if (*value == '\n') {
-            *to++ = '\\';
-            *to++ = 'n';
-            continue;
-        }
         if (*value == '\\' || *value == '"') {
             *to++ = '\\';
         }
-        /* a URL of the configuration may be anything; not so a label */
-        *to++ = (unsigned char)*value < 0x80 ? *value : '?';
+        *to++ = *value >= 0x20 && *value < 0x7f ? *value : '?';
     }
     *to = '\0';
     return escaped;

@@ -258,17 +258,9 @@ static const char expression_data[BACKEND + 1];
 static const char *expression_value(ap_expr_eval_ctx_t *ctx, const void *data)
 {
     int variable = (int)((const char *)data - expression_data);
-    const char *value = NULL;
+    /* httpd evaluates none without a request so far */
+    const char *value = ctx->r ? value_of(ctx->r, variable, ctx->p) : NULL;
 
-    if (ctx->r) {
-        value = value_of(ctx->r, variable, ctx->p);
-    }
-    else if (ctx->c && variable != BACKEND) {
-        mptcp_reading reading;
-
-        read_connection(ctx->c, &reading);
-        value = mptcp_variable_value(&reading, variable, ctx->p);
-    }
     return value ? value : "";
 }
 

@@ -13,9 +13,10 @@ chdir dirname($0) or die;
 
 my ($dynamic, $symbols, $strings, $relocs, $slots, $size) =
     (448, 640, 712, 728, 824, 880);
-my %type = (jump_slot => 7, glob_dat => 6);
+# relocations of the PLT, and others, with an addend and (other CPUs) without
+my %type = (jump_slot => 7, glob_dat => 6, rel => 6);
 
-for my $kind (qw(jump_slot glob_dat)) {
+for my $kind (sort keys %type) {
     my $string = "\0other\0answer\0";
     my $image = join '',
         header(1, 6, 0, $size),                      # PT_LOAD, rw
@@ -24,13 +25,15 @@ for my $kind (qw(jump_slot glob_dat)) {
     $image .= "\0" x ($dynamic - length $image);
     my @entries = ([6, $symbols], [5, $strings], [10, length $string]);
     push @entries, $kind eq 'jump_slot' ? ([23, $relocs], [2, 96], [20, 7])
+        : $kind eq 'rel' ? ([17, $relocs], [18, 64], [19, 16])
         : ([7, $relocs], [8, 96], [9, 24]);
     $image .= pack 'Q<Q<', @$_ for @entries, [0, 0];
     $image .= "\0" x ($symbols - length $image);
     $image .= pack 'L<CCS<Q<Q<', @$_ for [0, 0, 0, 0, 0, 0], [1, 0x12, 0, 0, 0, 0],
         [7, 0x12, 0, 0, 0, 0];
     $image .= $string . "\0" x ($relocs - $strings - length $string);
-    $image .= pack 'Q<Q<q<', $slots + 8 * $_, (1 + $_ % 2) << 32 | $type{$kind}, 0 for 0 .. 3;
+    $image .= pack 'Q<Q<' . ($kind eq 'rel' ? '' : 'q<'), $slots + 8 * $_,
+        (1 + $_ % 2) << 32 | $type{$kind}, 0 for 0 .. 3;
     $image .= "\0" x ($size - length $image);
     spew("elf/$kind", $image);
 }

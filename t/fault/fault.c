@@ -9,11 +9,13 @@
  * which such call of the process on (1), and until which:
  *
  *   socket 92          a socket of protocol MPTCP
+ *   socket6 97         one of IPv6 and another protocol
  *   bind 13            of such a socket; also listen
  *   setsockopt.1.9 22  option 9 of level 1 of such a socket
  *   program 95         SO_ATTACH_REUSEPORT_CBPF, of any socket
  *   getsockopt.1.38 1  option 38 of level 1 of any socket
  *   info 16            MPTCP_INFO is so many bytes long
+ *   info.fallback 0    its flags say that the connection has fallen back
  *   mprotect 12 2 2
  *   mmap 12 1 1        anonymous memory that is shared
  *   netlink 1          netlink sockets cannot be made
@@ -29,8 +31,8 @@
  *   sysctl 2           files below /proc/sys/net
  *   rename 28          of a file whose name has "mptcp" in it; also mkstemp
  *   capset 1
- *   nlmsg_alloc 0      a function of libnl has no memory, or cannot send: those
- *                      at the end of this file
+ *   nlmsg_alloc 0      a function of libnl has no memory, or cannot send, when
+ *                      mod_mptcp calls it: those at the end of this file
  */
 
 #ifndef _GNU_SOURCE
@@ -114,7 +116,8 @@ int socket(int domain, int type, int protocol)
 {
     REAL(socket);
     int error = protocol == MPTCP ? fault("socket")
-                : domain == AF_NETLINK ? fault("netlink") : -1;
+                : domain == AF_NETLINK ? fault("netlink")
+                : domain == AF_INET6 ? fault("socket6") : -1;
 
     return error >= 0 ? refuse(error) : real(domain, type, protocol);
 }
@@ -172,6 +175,9 @@ int getsockopt(int fd, int level, int option, void *value, socklen_t *length)
         if (reaches >= 0 && (socklen_t)reaches < *length) {
             memset((char *)value + reaches, 0xEE, *length - reaches);
             *length = reaches;
+        }
+        if (fault("info.fallback") >= 0) {
+            ((char *)value)[8] |= 1;    /* mptcpi_flags */
         }
     }
     return result;
@@ -367,7 +373,14 @@ long syscall(long number, ...)
                       : real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
-/* ---- libnl -------------------------------------------------------------- */
+/* ---- libnl, as mod_mptcp calls it ---------------------------------------- */
+
+static int is_ours(const void *caller)
+{
+    Dl_info info;
+
+    return dladdr(caller, &info) && strstr(info.dli_fname, "mod_mptcp");
+}
 
 #define OF_LIBNL(type, name, parameters, arguments, failure) \
     type name parameters; \
@@ -375,7 +388,8 @@ long syscall(long number, ...)
     { \
         REAL(name); \
         \
-        return fault(#name) >= 0 ? failure : real arguments; \
+        return is_ours(__builtin_return_address(0)) && fault(#name) >= 0 \
+               ? failure : real arguments; \
     }
 
 OF_LIBNL(void *, nl_socket_alloc, (void), (), NULL)

@@ -1,0 +1,228 @@
+# What netlink has to say fails, is damaged or does not come, and memory runs
+# out: of the path manager at a start, and of the list of connections for the
+# status page. httpd starts and serves all the same, and says so. See
+# t/fault/fault.c.
+
+use strict;
+use warnings;
+
+use Errno qw(EAFNOSUPPORT EINVAL EIO ENOMEM ENOSPC EPERM);
+use JSON::PP ();
+use MPTCP::Faults;
+use MPTCP::Lab;
+use MPTCP::Session;
+use Test::More;
+use Time::HiRes qw(time);
+
+MPTCP::Lab->enter;
+
+my $faults = MPTCP::Faults->new(load => [qw(status)]);
+my $lab = $faults->lab;
+my $conf = <<'END';
+Listen 127.0.0.1:8000
+MPTCPListen 0.0.0.0:8001
+<Location /mptcp-status>
+    SetHandler mptcp-status
+</Location>
+END
+my $paths = <<'END';
+MPTCPEndpoint 127.0.0.2 signal
+MPTCPLimits subflows=3
+END
+my $none = qr/MPTCPEndpoint and MPTCPLimits have no effect/;
+my $part = qr/MPTCPEndpoint and MPTCPLimits are not in force in full/;
+my $one  = qr/MPTCPEndpoint 127\.0\.0\.2 signal is not in force/;
+
+# --- The path manager: answers
+
+for my $case (
+    ['netlink ' . EPERM,     $none],   # no socket
+    ['answer.refuse ' . EPERM, $none], # of the very first answer
+    ['answer.refuse ' . EPERM . ' 3', $part],
+    ['answer.refuse ' . ENOMEM . ' 3', $part],
+    ['answer.short 0',       $none],
+    ['answer.short 0 3',     $part],
+    ['answer.garbage 0 3',   $part],
+    ['answer.order 0',       $none],
+    ['answer.order 0 3',     $part],
+    ['answer.empty 0 3 3',   $part],
+    ['answer.lost 0',        $none],   # nothing comes
+    ['answer.lost 0 3',      $part],
+    )
+{
+    my ($fault, $says) = @$case;
+    my $began = time;
+    $faults->starts($fault, $conf . $paths);
+    serves($fault);
+    $faults->says($fault, $says);
+    cmp_ok(time - $began, '<', 25, "$fault: does not wait for ever");
+}
+
+# --- The path manager: one thing of many fails, whichever it is
+
+for my $what ('answer.refuse ' . EIO, map {"$_ 0"} qw(nl_socket_alloc nl_send_auto nl_cb_alloc
+    nlmsg_alloc genlmsg_put nla_put_u32 nla_nest_start))
+{
+    my $times;
+    for ($times = 1; $times < 20; $times++) {
+        my $httpd = $faults->starts("$what $times $times", $conf . $paths);
+        my @warned = grep {/\[mptcp:(?:warn|error)\]/ && !/cannot join/} split /\n/, $httpd->error_log;
+        $faults->stop;
+        # which nobody knew any more whose it was
+        $lab->run('host', qw(ip mptcp endpoint flush));
+        $lab->limits('host', subflows => 2);
+        last if !@warned;
+        like("@warned", qr/$none|$part|$one/, "$what, time $times: says so");
+    }
+    cmp_ok($times, '>', 1, "$what: is noticed");
+    cmp_ok($times, '<', 20, "$what: each time has been tried");
+}
+
+# --- Endpoints: what the kernel, or the host, says no to
+
+my $v6 = "MPTCPEndpoint ::1 signal\n";
+says_of('socket6 ' . EAFNOSUPPORT, $v6, qr/::1 signal is not in force: this kernel does not have the address's family/);
+# Only the answer to the new endpoint, whichever that is, makes it say this.
+for my $case ([EINVAL, qr/$one: this kernel does not know one of its settings/],
+    [EIO, qr/$one: the kernel has refused it/])
+{
+    my ($errno, $says) = @$case;
+    ok((grep { $faults->starts("answer.refuse $errno $_ $_", $conf . $paths)->error_log =~ $says } 5 .. 9),
+        "an endpoint is refused, errno $errno: says so");
+    $faults->stop;
+    $lab->run('host', qw(ip mptcp endpoint flush));
+}
+says_of('socket ' . ENOMEM, "Listen 127.0.0.1:8000\nMPTCPEndpoint 127.0.0.2 laminar\n", undef);
+
+# An endpoint that is to go at a reload does not.
+for my $case ([EPERM, qr/takes CAP_NET_ADMIN.*ip mptcp endpoint delete id 1/],
+    [EIO, qr/cannot remove endpoint 127\.0\.0\.2/])
+{
+    my ($errno, $says) = @$case;
+    my $httpd;
+    for my $times (3 .. 9) {
+        $httpd = $faults->starts('', $conf . $paths);
+        $faults->set("answer.refuse $errno $times $times");
+        $httpd->set_conf($conf);
+        ok($httpd->graceful, "answer $times of a reload is an error, errno $errno: it goes on");
+        last if $httpd->error_log =~ $says;
+    }
+    $faults->says("errno $errno", $says);
+    $faults->set('');
+    ok($httpd->graceful, '    and another');
+    is(scalar(() = $lab->endpoints('host')), 0, '    removes it');
+}
+
+# What was left behind when it could not be taken back is recognised.
+my $httpd = $faults->server($conf . $paths);
+ok($httpd->start, 'an endpoint is added');
+$faults->set('answer.refuse ' . EPERM);
+$httpd->stop;
+is(scalar(() = $lab->endpoints('host')), 1, 'it could not be removed at the stop');
+like($httpd->error_log, qr/endpoints and limits are left behind/, '    which is said');
+$faults->set('');
+ok($httpd->start, '    and it starts again');
+like($httpd->error_log, qr/recognised 1 endpoints/, '    recognises it');
+$httpd->stop;
+is(scalar(() = $lab->endpoints('host')), 0, '    and removes it');
+
+# The file that this takes cannot be written.
+for my $what (qw(mkstemp rename)) {
+    $httpd = $faults->starts("$what " . ENOSPC, $conf . $paths);
+    serves($what);
+    $faults->says($what, qr/cannot write \S+\.mptcp: should httpd be killed/);
+    is_deeply([grep {/mptcp/} glob $httpd->root . '/run/*'], [], "$what: nothing is left of it");
+}
+
+# --- The report at start
+
+$faults->starts('getifaddrs ' . ENOMEM, $conf . $paths);
+$faults->says('getifaddrs', qr/path manager's endpoints: 127\.0\.0\.2/);
+$faults->starts('sysctl 2', $conf . $paths);
+$faults->says('no sysctl is there', qr/path manager's endpoints: 127\.0\.0\.2/);
+
+# --- A child's capability
+
+my @nobody = (getpwnam 'nobody')[2, 3];
+$httpd = $faults->server($conf . $paths, before => [qw(setpriv --reuid), $nobody[0], '--regid',
+    $nobody[1], qw(--clear-groups --inh-caps +net_admin --ambient-caps +net_admin)]);
+$httpd->write_file('../logs/error_log', '');
+chown @nobody, map { $httpd->root . $_ } qw(/logs /run /logs/error_log);
+$faults->set('capset ' . EPERM);
+ok($httpd->start, 'a child cannot give CAP_NET_ADMIN up: it starts') or diag $httpd->error_log;
+serves('capset');
+$faults->says('capset', qr/cannot give up CAP_NET_ADMIN in a child/);
+
+# --- The list of connections
+
+$httpd = $faults->starts('', $conf . $paths . "MPTCPEndpoint 127.0.0.3 port 8009 signal\n");
+my @sessions = map { MPTCP::Session->open(lab => $lab, ns => 'host', host => "127.0.0.$_",
+        port => 8001, mptcp => 1) } 1, 4;
+$_->get('/file') for @sessions;
+my $all = status();
+is($all->{live}{mptcp}, 2, 'no fault: two connections');
+is_deeply([map { $_->{port} // 0 } @{ $all->{path_manager}{endpoints} }], [0, 8009],
+    'no fault: endpoints, with their ports');
+
+for my $fault ('nl_socket_alloc 0', 'nlmsg_alloc_simple 0', 'nlmsg_append 0', 'nl_cb_alloc 0',
+    'nl_send_auto 0', 'netlink ' . EPERM, 'diag.refuse ' . EPERM, 'diag.lost 0')
+{
+    $faults->set($fault);
+    my $began = time;
+    is(status()->{live}, undef, "$fault: no list");
+    cmp_ok(time - $began, '<', 10, "$fault: does not wait for ever");
+    next if $fault =~ /lost/;
+    like(page(), qr{The kernel does not list them: \w+}, "$fault: the page says so");
+    like(page('openmetrics'), qr/^httpd_mptcp_listener_is_mptcp/m, "$fault: metrics");
+}
+$faults->set('netlink ' . EPERM);
+is(status()->{path_manager}, undef, 'no netlink: no path manager');
+like("@{ status()->{obstacles} }", qr/path manager does not answer/, '    which is said');
+unlike(page(), qr/Path manager/, '    and the page shows none');
+
+$faults->set('diag.garbage 0');
+is(status()->{live}{mptcp}, 0, 'garbage: nothing is made of it');
+$faults->set('getifaddrs ' . ENOMEM);
+is(status()->{live}{connections}[0]{subflows}[0]{interface}, undef, 'no interface is known');
+like(page(), qr/<\/svg>\?</, '    which the page shows by a question mark');
+$faults->set('diag.slow 3500');
+ok(status()->{live}{incomplete}, 'a slow kernel: the list is incomplete');
+like(page(), qr/more than could be read in time/, '    which the page says');
+$faults->set('diag.fallback 0');
+is_deeply([map { $_->{fallback} } @{ status()->{live}{connections} }],
+    [(JSON::PP::true) x 2], 'connections that have fallen back');
+like(page(), qr/fell back to TCP/, '    which the page says');
+$faults->set('diag.stalled 0');
+like(page(), qr/>stalled</, 'subflows that stall');
+$faults->set('');
+is(status()->{live}{mptcp}, 2, 'and all is well again');
+$_->close for @sessions;
+
+$faults->stop;
+done_testing();
+
+sub serves {
+    my ($name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    is(scalar $lab->ss('host', '-lM'), 1, "$name: the MPTCP listener");
+    is($faults->status($_), 200, "$name: port $_ serves") for 8000, 8001;
+    return;
+}
+
+# With this fault a configuration starts, and this is said; or nothing is.
+sub says_of {
+    my ($fault, $text, $says) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $httpd = $faults->starts($fault, $text =~ /Listen/ ? $text : $conf . $text);
+    $faults->says($fault, $says) if $says;
+    unlike($httpd->error_log, qr/laminar, which needs/, "$fault: says nothing") if !$says;
+    return;
+}
+
+sub page {
+    my ($query) = @_;
+    return $lab->capture('host', qw(curl -sS --max-time 30),
+        'http://127.0.0.1:8000/mptcp-status?' . ($query // ''));
+}
+
+sub status { return JSON::PP->new->utf8->decode(page('json')) }
