@@ -45,6 +45,28 @@ static int is_mptcp(const ap_listen_rec *lr)
                || !mptcp_listener_has_twin(lr, ap_server_conf->process));
 }
 
+/* Is it an MPTCP listener that other hosts can reach? */
+static int takes_clients(const ap_listen_rec *lr)
+{
+    const apr_sockaddr_t *sa = lr->bind_addr;
+
+    return is_mptcp(lr)
+           && (sa->family == AF_INET
+               ? *(const unsigned char *)sa->ipaddr_ptr != 127
+               : !IN6_IS_ADDR_LOOPBACK((const struct in6_addr *)
+                                       sa->ipaddr_ptr));
+}
+
+static int any_takes_clients(void)
+{
+    const ap_listen_rec *lr = ap_listeners;
+
+    while (lr && !takes_clients(lr)) {
+        lr = lr->next;
+    }
+    return lr != NULL;
+}
+
 static apr_status_t ask_kernel(report *r)
 {
     mptcp_pm *pm;
@@ -249,7 +271,7 @@ static void check_listeners(const report *r, const mptcp_endpoint *ep)
     const ap_listen_rec *lr, *other;
 
     for (lr = ap_listeners; lr; lr = lr->next) {
-        if (!is_mptcp(lr)) {
+        if (!takes_clients(lr)) {
             continue;
         }
         for (other = ap_listeners; other; other = other->next) {
@@ -346,8 +368,7 @@ static void check_backends(const report *r)
 }
 
 /* What the kernel has, and what of it stands in the way. */
-static apr_status_t read_report(report *r, server_rec *s, apr_pool_t *p,
-                                int listens, int connects)
+static apr_status_t read_report(report *r, server_rec *s, apr_pool_t *p)
 {
     apr_status_t rv;
 
@@ -363,11 +384,11 @@ static apr_status_t read_report(report *r, server_rec *s, apr_pool_t *p,
         r->addresses = NULL;
     }
     check_switches(r);
-    if (listens) {
+    if (any_takes_clients()) {
         check_announced(r);
         check_endpoints(r);
     }
-    if (connects) {
+    if (mptcp_proxy_wants_any(s)) {
         check_backends(r);
     }
     if (r->addresses) {
@@ -379,8 +400,7 @@ static apr_status_t read_report(report *r, server_rec *s, apr_pool_t *p,
 apr_status_t mptcp_paths_read(server_rec *s, apr_pool_t *p, mptcp_paths *paths)
 {
     report r;
-    apr_status_t rv = read_report(&r, s, p, listeners_text(p) != NULL,
-                                  mptcp_proxy_wants_any(s));
+    apr_status_t rv = read_report(&r, s, p);
 
     memset(paths, 0, sizeof(*paths));
     if (rv == APR_SUCCESS) {
@@ -396,11 +416,10 @@ void mptcp_start_report(server_rec *s, apr_pool_t *ptemp)
 {
     const mptcp_server_conf *conf = mptcp_main_conf();
     const char *listeners = listeners_text(ptemp);
-    int has_workers = mptcp_proxy_wants_any(s);
     report r;
     int i;
 
-    if (!listeners && !has_workers && conf->endpoints->nelts == 0
+    if (!listeners && !mptcp_proxy_wants_any(s) && conf->endpoints->nelts == 0
         && !*mptcp_limits_text(ptemp, &conf->limits)) {
         return;
     }
@@ -408,8 +427,7 @@ void mptcp_start_report(server_rec *s, apr_pool_t *ptemp)
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "MPTCP listeners: %s",
                      listeners);
     }
-    if (read_report(&r, s, ptemp, listeners != NULL, has_workers)
-        != APR_SUCCESS) {
+    if (read_report(&r, s, ptemp) != APR_SUCCESS) {
         /* a kernel without a path manager: old, or netlink is forbidden */
         return;
     }

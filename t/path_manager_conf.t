@@ -51,7 +51,8 @@ refused("MPTCPEndpoint $_ signal", qr/\Q$_\E.*IPv4 or IPv6/)
 
 refused('MPTCPEndpoint 10.91.2.2 signals', qr/10\.91\.2\.2: signals: .*\[laminar\]/);
 refused('MPTCPEndpoint 10.91.2.2 implicit', qr/implicit: allowed/);
-refused('MPTCPEndpoint 10.91.2.2 signal signal', qr/signal is there twice/);
+refused("MPTCPEndpoint 10.91.2.2 signal $_", qr/^.*: \Q@{[ (split)[0] ]}\E is there twice/m)
+    for 'signal', 'dev s1 dev s2', 'id 1 id 2', 'port 80 port 81';
 refused("MPTCPEndpoint 10.91.2.2 signal id $_", qr/id \Q$_\E: .*1 to 255/)
     for qw(256 -1 1x 0x1 +1 99999999999999999999 signal);
 refused('MPTCPEndpoint 10.91.2.2 signal id', qr/id : .*1 to 255/);

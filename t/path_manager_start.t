@@ -111,6 +111,15 @@ warns([warnings_of(['MPTCPListen 80'])], 'a host of several addresses announces 
     qr/this host has 4/, map {qr/'MPTCPEndpoint \Q$_\E signal'/}
         '10.91.1.2 dev s1', '10.91.2.2 dev s2', 'fd91:1::2 dev s1', 'fd91:2::2 dev s2');
 
+$lab->run(undef, qw(ip -n server address add 10.91.1.102/24 dev s1));
+warns([warnings_of(['MPTCPListen 80'])], 'an interface of two addresses of a family',
+    qr/this host has 4; .*'MPTCPEndpoint 10\.91\.1\.2 dev s1 signal', 'MPTCPEndpoint 10\.91\.2/);
+$lab->run(undef, qw(ip -n server address delete 10.91.1.102/24 dev s1));
+
+is_deeply([warnings_of(['MPTCPListen 127.0.0.1:80', 'MPTCPListen [::1]:81', @$_])], [],
+    "listeners of the loopback interface, which no other host can join: no warning")
+    for [], ['MPTCPEndpoint 10.91.2.2 dev s2 signal'];
+
 sub with_sysctl {
     my ($values, $code) = @_;
     my %old = map { ($_ => $lab->sysctl('server', $_)) } keys %$values;

@@ -27,6 +27,7 @@ ProxyPass /pass-unset/   $u/3/ disablereuse=On
 ProxyPass /pass-case/    $u/4/ MultipathTCP=oN  disablereuse=On
 ProxyPassMatch ^/match-on/(.*)\$  $u/5/\$1 multipathtcp=On
 ProxyPassMatch ^/match-off/(.*)\$ $u/6/\$1 multipathtcp=Off
+ProxyPass ~ ^/tilde/(.*)\$  $u/16/\$1 multipathtcp=On
 <Location /location/>
     ProxyPass $u/7/ multipathtcp=On disablereuse=On
 </Location>
@@ -77,6 +78,7 @@ $lab->is_mptcp('/pass-on/',        'ProxyPass multipathtcp=On');
 $lab->is_tcp('/pass-off/',         'ProxyPass multipathtcp=Off');
 $lab->is_tcp('/pass-unset/',       'ProxyPass without it');
 $lab->is_mptcp('/pass-case/',      'ProxyPass MultipathTCP=oN');
+$lab->is_mptcp('/tilde/some',          'ProxyPass ~ multipathtcp=On');
 $lab->is_mptcp('/match-on/some',       'ProxyPassMatch multipathtcp=On');
 $lab->is_tcp('/match-off/some',        'ProxyPassMatch multipathtcp=Off');
 $lab->is_mptcp('/location/',       'ProxyPass in <Location>');
@@ -371,6 +373,27 @@ unlike($lab->remarks($proper), qr/has no effect/, 'the advice is good: nothing i
 $lab->proxy($proper);
 $lab->is_mptcp('/b/x', 'and the line of the longer URL connects by MPTCP');
 $lab->is_tcp('/a/x', 'the other one does not');
+
+# A virtual host has what its own line says, and else shares what the main server
+# says of the same URL.
+for my $case ([' multipathtcp=On', ' multipathtcp=Off'], [' multipathtcp=Off', ' multipathtcp=On'],
+    ['', ' multipathtcp=On'], [' multipathtcp=On', ''])
+{
+    my ($main, $virtual) = @$case;
+    my $text = <<"END";
+Listen 127.0.0.1:8001
+ProxyPass /a/ $u/$main disablereuse=On
+<VirtualHost 127.0.0.1:8001>
+    ProxyPass /b/ $u/$virtual disablereuse=On
+</VirtualHost>
+END
+    unlike($lab->remarks($text), qr/has no effect/, "main server$main, virtual host$virtual: no warning");
+    $lab->proxy($text);
+    my @wants = map {/On/ ? 1 : 0} $main, $virtual || $main;
+    $lab->is_counted('/a/x', $wants[0], 1, '    the main server');
+    $lab->is_counted("http://127.0.0.1:8001/$_/x", $wants[1], 1, "    the virtual host, /$_/")
+        for qw(a b);
+}
 
 # A member of a balancer is no worker to ProxySet: mod_proxy refuses its URL, and
 # a section for it makes another worker.
