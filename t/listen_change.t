@@ -138,14 +138,16 @@ for my $round (1 .. $rounds) {
     # (A listener that did not change would make httpd end here, with or
     # without this module: core's duplicates cannot be bound beside a socket
     # that was made without SO_REUSEPORT.)
-    my $httpd = started("Listen 127.0.0.1:80\n");
-    $httpd->set_conf("MPTCPListen 127.0.0.1:80\n");
+    # Nor must that of a line which goes at the same time.
+    my $httpd = started("Listen 127.0.0.1:80\nListen 127.0.0.1:81\n");
+    $httpd->set_conf("MPTCPListen 127.0.0.1:80\nMPTCPListen 127.0.0.1:81\n");
     ok($httpd->graceful, 'a change without buckets');
     $httpd->set_conf("ListenCoresBucketsRatio 1\nMPTCPListen 127.0.0.1:80\n");
     ok($httpd->restart, '... and then buckets');
     my $cores = 0 + $lab->capture(undef, 'getconf', '_NPROCESSORS_ONLN');
     is(scalar $lab->ss('host', '-tl', 'sport = :80'), $cores, '... one socket for each');
     is($lab->ss('host', '-lM', 'sport = :80') + 0, $cores, '... all of them MPTCP');
+    is(scalar $lab->ss('host', '-tl', 'sport = :81'), 0, '... none where the line is gone');
     is(kind(), 'mptcp', '... served') for 1 .. 3;
     clean($httpd);
 }

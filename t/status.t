@@ -31,12 +31,13 @@ my $conf = <<'END';
 Listen 81
 MPTCPListen 80
 MPTCPListen 8443
+MPTCPListen 127.0.0.1:82
 MPTCPEndpoint 10.91.2.2 dev s2 id 2 signal
 MPTCPLimits subflows=2
 ExtendedStatus Off
 KeepAliveTimeout 60
 ProxyPass /backend/ http://127.0.0.1/ multipathtcp=On
-ProxyPass /odd/ "http://127.0.0.6:8001/<i>&'/" multipathtcp=On
+ProxyPass /odd/ "http://127.0.0.6:8001/<i>&'\\\"\xc3\xa9/" multipathtcp=On
 <Location /server-status>
     SetHandler server-status
 </Location>
@@ -64,7 +65,7 @@ is($json->{schema}, 1, 'schema');
 is($json->{mptcp}, 'on', 'MPTCP is on');
 is_deeply($json->{obstacles}, [], 'nothing stands in the way');
 is_deeply([map {"$_->{address} $_->{mptcp}"} @{ $json->{listeners} }],
-    ['[::]:80 1', '[::]:8443 1'], 'the listeners, by port');
+    ['[::]:80 1', '127.0.0.1:82 1', '[::]:8443 1'], 'the listeners, by port');
 is_deeply($json->{path_manager}{limits}, {
         subflows => { value => 2, own => JSON::PP::true },
         add_addr_accepted => { value => 1, own => JSON::PP::false } },
@@ -87,12 +88,12 @@ my $download = MPTCP::Client->start(lab => $lab, ns => 'client', path => '/file'
     host => $server, port => 80, mptcp => 1);
 $download->wait_bytes(4e6) or BAIL_OUT('no download');
 
-# Others' sockets are not this server's: one of another program, and a plain
-# connection to the plain listener.
+# Others' sockets are not this server's: one of another program, on a port that
+# is this server's elsewhere, and a plain connection to the plain listener.
 my $other = $lab->spawn('server', $^X, '-MSocket', '-e', <<"END");
 socket my \$s, PF_INET, SOCK_STREAM, ${\ IPPROTO_MPTCP } or die;
 setsockopt \$s, SOL_SOCKET, SO_REUSEADDR, 1;
-bind \$s, sockaddr_in(82, INADDR_ANY) or die;
+bind \$s, sockaddr_in(82, inet_aton('$server')) or die;
 listen \$s, 5;
 accept my \$c, \$s;
 sleep 60;
@@ -252,6 +253,8 @@ for (['style', 'text/css'], ['script', 'text/javascript']) {
 like(head($_), qr{^Content-Type: application/json\r$}m, "?$_: type") for qw(json json=);
 like($lab->capture('server', qw(curl -sS -i -X POST http://127.0.0.1:81/mptcp-status)),
     qr/^HTTP\S+ 405 /, 'POST is not for it');
+like($lab->capture('server', qw(curl -sS -i -X OPTIONS http://127.0.0.1:81/mptcp-status)),
+    qr/^HTTP\S+ 200 .*^Allow: .*GET/ms, 'OPTIONS names GET');
 is(length $lab->capture('server', qw(curl -sS -X HEAD -m 5 -I -o /dev/null
     http://127.0.0.1:81/mptcp-status)), 0, 'HEAD has no body');
 unlike($lab->capture('server', qw(curl -sS http://127.0.0.1:81/other)), qr/MPTCP/,
