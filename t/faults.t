@@ -150,13 +150,34 @@ ok(!$httpd->start, 'mprotect() refused, MPTCPFallback Off: does not start');
 like($httpd->error_log, qr/MPTCPFallback Off forbids that: .*mprotect\(\)/,
     'mprotect() refused, MPTCPFallback Off: says why');
 
+my $connect = 'LoadModule proxy_connect_module ' . MPTCP::Httpd::_apxs('LIBEXECDIR')
+    . "/mod_proxy_connect.so\n";
+starts('mprotect ' . EACCES, $conf . $connect, undef,
+    qr/backends are reached by plain TCP: cannot redirect ap_proxy_connect_to_backend: mprotect/);
+$httpd = $faults->server("$conf${connect}MPTCPFallback Off\n");
+$faults->set('mprotect ' . EACCES);
+ok(!$httpd->start, 'mprotect() refused, CONNECT, MPTCPFallback Off: does not start');
+like($httpd->error_log, qr/cannot redirect ap_proxy_connect_to_backend/, '    and says why');
+
 # Only the variable that tells of a backend's connection wants them.
-starts('mprotect ' . EACCES, $conf =~ s/ multipathtcp=On//r . "LoadModule proxy_connect_module "
-    . MPTCP::Httpd::_apxs('LIBEXECDIR') . "/mod_proxy_connect.so\n"
+starts('mprotect ' . EACCES, $conf =~ s/ multipathtcp=On//r . $connect
     . "CustomLog logs/backend %{MPTCP_BACKEND}^mp\n", undef,
     qr/MPTCP_BACKEND is not known of CONNECT: cannot redirect ap_proxy_connect_to_backend/,
     qr/MPTCP_BACKEND is not known: cannot redirect ap_proxy_determine_connection/);
 is($faults->status($_), 200, "MPTCP_BACKEND, mprotect() refused: port $_ serves") for 8000, 8001;
+
+# A mod_proxy that is linked with a module of a scheme, as into httpd.
+my @include = split ' ', join ' ', map { MPTCP::Httpd::_apxs($_) } qw(CFLAGS EXTRA_CPPFLAGS);
+my $static = $faults->build('static_proxy', @include,
+    map { '-I' . MPTCP::Httpd::_apxs($_) } qw(INCLUDEDIR APR_INCLUDEDIR APU_INCLUDEDIR));
+$httpd = $faults->server("LoadModule proxy_module $static\nListen 127.0.0.1:8000\n"
+    . "MPTCPProxyDefault On\nCustomLog logs/backend %{MPTCP_BACKEND}^mp\n", load => []);
+ok($httpd->start, 'a mod_proxy without its functions: it starts') or diag $httpd->error_log;
+is($faults->status(8000), 200, '    and serves');
+$faults->says('a mod_proxy without its functions',
+    qr/no effect, .* cannot redirect ap_proxy_connect_backend: mod_proxy exports no such function/,
+    qr/modules that are linked statically with mod_proxy, they are plain TCP: mod_proxy_scheme\.c$/m,
+    qr/MPTCP_BACKEND is not known: mod_proxy's functions are not found/);
 
 # Core's import, while it makes the duplicates of ListenCoresBucketsRatio.
 my $buckets = "ListenCoresBucketsRatio 1\nMPTCPListen 127.0.0.1:8001\n";

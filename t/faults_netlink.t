@@ -198,6 +198,28 @@ $faults->set('');
 is(status()->{live}{mptcp}, 2, 'and all is well again');
 $_->close for @sessions;
 
+# Two subflows with the same local end
+$lab->endpoint('host', '127.0.0.5', 'subflow');
+my $session = MPTCP::Session->open(lab => $lab, ns => 'host', host => '127.0.0.1', port => 8001,
+    mptcp => 1);
+my @subflows;
+$lab->wait_until(10, sub {
+    $session->get('/file');
+    @subflows = map { @{ $_->{subflows} } } @{ status()->{live}{connections} };
+    return @subflows == 2;
+});
+is_deeply([map {"$_->{local}{address} $_->{remote}{address}"} @subflows],
+    ['127.0.0.1 127.0.0.1', '127.0.0.1 127.0.0.5'], 'subflows of one local address, in order');
+$session->close;
+
+# A listener that could not become MPTCP
+$faults->starts('', $conf =~ s/MPTCPListen 0.0.0.0/Listen 127.0.0.1/r);
+$faults->set('setsockopt.1.15 ' . EPERM);
+$faults->{httpd}->set_conf("$conf\nMPTCPListen 127.0.0.2:8001" =~ s/0\.0\.0\.0/127.0.0.1/r);
+ok($faults->{httpd}->graceful, 'a listener stays TCP at a reload');
+like("@{ status()->{obstacles} }", qr/127\.0\.0\.1:8001 is TCP, as it was when httpd was started/,
+    '    which the status says');
+
 $faults->stop;
 done_testing();
 

@@ -27,15 +27,21 @@ sub new {
     my $self = bless { load => $o{load} // [], lab => MPTCP::Lab->new->add_host('host'),
         dir => File::Temp->newdir(TMPDIR => 1) }, $class;
     chmod 0755, "$self->{dir}";
-    $self->{library} = "$self->{dir}/fault.so";
-    # without the compiler's flags of a run for coverage
-    $self->{lab}->run(undef, qw(cc -O1 -shared -fPIC -o), $self->{library},
-        dirname(Cwd::abs_path(__FILE__)) . '/../../fault/fault.c', '-ldl');
+    $self->{library} = $self->build('fault', '-ldl');
     $self->set('');
     return $self;
 }
 
 sub lab { return $_[0]{lab} }
+
+# The name of a shared object, built of one of the sources in t/fault.
+sub build {
+    my ($self, $name, @flags) = @_;
+    my $object = "$self->{dir}/$name.so";
+    $self->{lab}->run(undef, $ENV{CC} || 'cc', qw(-O1 -shared -fPIC -o), $object,
+        dirname(Cwd::abs_path(__FILE__)) . "/../../fault/$name.c", @flags);
+    return $object;
+}
 
 # The environment that makes faults of what is run with it.
 sub environment {
