@@ -96,7 +96,7 @@ check-valgrind: all
 
 coverage: build/coverage/Makefile
 	$(MAKE) -C build/coverage CFLAGS="-g -O0 --coverage \
-	    -fprofile-update=atomic" LDFLAGS=--exclude-libs=ALL \
+	    -fprofile-update=atomic" LDFLAGS= \
 	    CC="gcc --coverage" all
 	find build/coverage -name '*.gcda' -delete
 	mkdir -p build/coverage/programs
