@@ -177,15 +177,13 @@ void mptcp_listener_part_twins(mptcp_server_conf *conf, process_rec *process)
     apr_array_header_t *pairs = known_pairs(process);
     const listener_pair *pair;
 
+    /* all of them listen: those whose line is gone have been forgotten */
     while ((pair = apr_array_pop(pairs))) {
         const ap_listen_rec *tcp = tcp_member(pair);
         int wanted = mptcp_listener_wanted(conf, tcp);
         apr_os_sock_t fd;
         int unused = 0;
 
-        if (!tcp->active) {
-            continue;                   /* the Listen line is gone */
-        }
         if (apr_os_sock_get(&fd, tcp->sd) == APR_SUCCESS) {
             setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &unused,
                        sizeof(unused));

@@ -126,6 +126,7 @@ unlike($httpd->error_log, qr/mptcp:/, '    and nothing else is said');
 # A listener that changes at a reload
 for my $case (['setsockopt.1.15 ' . EPERM, qr/stays TCP until httpd is stopped/],
     ['socket ' . EMFILE . ' 2', qr/stays TCP until httpd is stopped/],
+    ['socket ' . EMFILE . ' 3', qr/stays TCP until httpd is stopped/],
     ['bind ' . EACCES . ' 2', qr/stays TCP until httpd is stopped/],
     ['program ' . EPERM, qr/serves both TCP and MPTCP until httpd is stopped/])
 {

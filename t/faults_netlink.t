@@ -24,6 +24,9 @@ MPTCPListen 0.0.0.0:8001
 <Location /mptcp-status>
     SetHandler mptcp-status
 </Location>
+<Location /server-status>
+    SetHandler server-status
+</Location>
 END
 my $paths = <<'END';
 MPTCPEndpoint 127.0.0.2 signal
@@ -211,6 +214,16 @@ $lab->wait_until(10, sub {
 is_deeply([map {"$_->{local}{address} $_->{remote}{address}"} @subflows],
     ['127.0.0.1 127.0.0.1', '127.0.0.1 127.0.0.5'], 'subflows of one local address, in order');
 $session->close;
+
+my $section = $lab->capture('host', qw(curl -sS http://127.0.0.1:8000/server-status));
+like($section, qr{<h1>Multipath TCP</h1>.*<th>Listener</th>}s, 'mod_status: a section');
+unlike($section, qr{<th>Backend</th>}, '    without backends, as there are none');
+
+# More than a buffer of it
+my @many = map { MPTCP::Session->open(lab => $lab, ns => 'host', host => '127.0.0.1', port => 8001,
+        mptcp => 1) } 1 .. 20;
+is(scalar @{ status()->{live}{connections} }, 20, 'JSON of twenty connections');
+$_->close for @many;
 
 # A listener that could not become MPTCP
 $faults->starts('', $conf =~ s/MPTCPListen 0.0.0.0/Listen 127.0.0.1/r);

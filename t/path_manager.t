@@ -210,14 +210,17 @@ for my $what (sort keys %offset) {
         return $bytes;
     });
     new_log();
-    configure();
+    configure($what eq 'owner' ? @wanted : ());
     $httpd->start or BAIL_OUT($httpd->error_log);
     my $log = new_log();
     $httpd->stop;
     is_deeply([$lab->endpoints('server')], \@left,
         "left by another, by its $what: not touched by start and stop");
-    like($log, qr/process $$, which runs: .*PidFile of its own/,
-        '    a warning says what to write') if $what eq 'owner';
+    if ($what eq 'owner') {
+        like($log, qr/process $$, which runs: .*PidFile of its own/,
+            '    a warning says what to write');
+        ok(-s $state, "    what the other has noted stays");
+    }
 
     $lab->run(undef, qw(ip -n server mptcp endpoint delete id), /id (\d+)/)
         for grep { !/id 99/ } @left;

@@ -304,6 +304,8 @@ for my $wrong (
     [   'LogFormat "%h %>s %{MPTCP}^mp %{MPTCP_SUBFLOW}^mp" x',
         qr/line \d+ of \S+httpd\.conf: LogFormat: %\{MPTCP_SUBFLOW\}\^mp: .*MPTCP_SUBFLOWS, .*MPTCP_BACKEND/
     ],
+    # an expression's name is any module's, so it is httpd that says this
+    ["<If \"%{MPTCP_SUBFLOW} == 1\">\n</If>", qr/Variable 'MPTCP_SUBFLOW' does not exist/],
     [   "<VirtualHost *:1>\nCustomLog x %!200{MPTCPS}^mp\n</VirtualHost>",
         qr/CustomLog: %\{MPTCPS\}\^mp: allowed is one of MPTCP,/
     ],
