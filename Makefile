@@ -140,8 +140,8 @@ lint: $(ASSETS)
 FUZZ      = elf netlink diag endpoint listen
 FUZZ_RUNS ?= 1000000
 FUZZ_O    ?= -O1
-FUZZ_CC   = $(CC) -g $(FUZZ_O) $(SANITIZE) -fno-sanitize-recover=undefined \
-    $(LINT_FLAGS)
+FUZZ_CC   = $(CC) $(SANITIZE) -fno-sanitize-recover=undefined $(LINT_FLAGS) \
+    -g $(FUZZ_O)
 FUZZ_LIBS = $(LIBS_LIBS) $(shell $(call query,APR_CONFIG) --link-ld --libs)
 FUZZ_PARTS = $(wildcard fuzz/*.h) fuzz/run.c fuzz/httpd.c $(SOURCES) $(HEADERS)
 

@@ -98,7 +98,7 @@ listen \$s, 5;
 accept my \$c, \$s;
 sleep 60;
 END
-$lab->wait_until(10, sub { grep { $_->{local} =~ /:82$/ } $lab->ss('server', '-lM') });
+$lab->wait_until(10, sub { grep { $_->{local} eq "$server:82" } $lab->ss('server', '-lM') });
 my @foreign = (connect_to(82, 1), connect_to(81, 0));
 my $plain = connect_to(80, 0);
 ok($lab->wait_until(10, sub { (grep { $_->{state} eq 'ESTAB' } $lab->ss('server', '-M')) == 2 }),
