@@ -137,7 +137,8 @@ is(MPTCP::Client::get(lab => $lab, ns => 'client', path => '/big', host => '10.9
     port => 80, mptcp => 1, headers => ["Range: bytes=0-$part"])->{subflows_seen}, 2, 'backup: there are two paths');
 @used = map { sent_on($_) - $used[ $_ - 1 ] } 1, 2;
 cmp_ok($used[0], '>', $part, '    the first is used');
-cmp_ok($used[1], '<', 20_000, '    the second is not');
+# (but for what the first one owes when the machine is busy)
+cmp_ok($used[1], '<', $part / 10, '    the second is not');
 survives('backup', host => '10.91.1.2', port => 80, mptcp => 1);
 $httpd->stop;
 
