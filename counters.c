@@ -218,7 +218,7 @@ static void name_listeners(process_rec *process, apr_pool_t *p)
           by_port_and_name);
 }
 
-static void name_workers(process_rec *process, server_rec *s)
+static void name_workers(process_rec *process)
 {
     apr_array_header_t *list = counted[MPTCP_COUNTER_WORKER];
     apr_hash_t *workers = mptcp_main_conf()->workers;
@@ -226,7 +226,7 @@ static void name_workers(process_rec *process, server_rec *s)
     mptcp_counted *one;
     int i;
 
-    if (!mptcp_proxy_wants_any(s)) {
+    if (!mptcp_proxy_wants_any()) {
         return;
     }
     for (at = apr_hash_first(NULL, workers); at; at = apr_hash_next(at)) {
@@ -274,7 +274,7 @@ static int name_counters(apr_pool_t *pconf, apr_pool_t *plog,
         return OK;
     }
     name_listeners(s->process, ptemp);
-    name_workers(s->process, s);
+    name_workers(s->process);
     if (counted[MPTCP_COUNTER_LISTENER]->nelts
         || counted[MPTCP_COUNTER_WORKER]->nelts) {
         counted_since = get_registry(s->process)->since;

@@ -388,7 +388,7 @@ static apr_status_t read_report(report *r, server_rec *s, apr_pool_t *p)
         check_announced(r);
         check_endpoints(r);
     }
-    if (mptcp_proxy_wants_any(s)) {
+    if (mptcp_proxy_wants_any()) {
         check_backends(r);
     }
     if (r->addresses) {
@@ -419,7 +419,7 @@ void mptcp_start_report(server_rec *s, apr_pool_t *ptemp)
     report r;
     int i;
 
-    if (!listeners && !mptcp_proxy_wants_any(s) && conf->endpoints->nelts == 0
+    if (!listeners && !mptcp_proxy_wants_any() && conf->endpoints->nelts == 0
         && !*mptcp_limits_text(ptemp, &conf->limits)) {
         return;
     }
