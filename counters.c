@@ -211,6 +211,8 @@ static void name_listeners(process_rec *process, apr_pool_t *p)
             one->address = lr->bind_addr;
             one->port = lr->bind_addr->port;
             one->is_mptcp |= is_mptcp;
+            one->is_ipv6_only = mptcp_socket_option(lr->sd, IPPROTO_IPV6,
+                                                    IPV6_V6ONLY) > 0;
         }
     }
     qsort(counted[MPTCP_COUNTER_LISTENER]->elts,
@@ -298,6 +300,18 @@ static apr_uint64_t get(const apr_uint64_t *number)
     return __atomic_load_n(number, __ATOMIC_RELAXED);
 }
 
+/*
+ * Is it a wildcard for an address?  That of IPv6 mostly is for IPv4 too; the
+ * address of such a connection is a v4-mapped one, or, in diag.c, an IPv4 one.
+ */
+static int is_wildcard_for(const mptcp_counted *one,
+                           const apr_sockaddr_t *local)
+{
+    return apr_sockaddr_is_wildcard(one->address)
+           && (one->address->family == local->family
+               || (one->address->family == APR_INET6 && !one->is_ipv6_only));
+}
+
 const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local)
 {
     const apr_array_header_t *list = counted[MPTCP_COUNTER_LISTENER];
@@ -313,7 +327,7 @@ const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local)
         if (apr_sockaddr_equal(one->address, local)) {
             return one;
         }
-        if (apr_sockaddr_is_wildcard(one->address)) {
+        if (is_wildcard_for(one, local)) {
             wildcard = one;
         }
     }

@@ -478,6 +478,7 @@ typedef struct {
     apr_port_t port;                    /**< 0: a worker's may be any */
     apr_sockaddr_t *address;            /**< of a listener */
     int is_mptcp;                       /**< a listener's socket is */
+    int is_ipv6_only;                   /**< it takes no IPv4 */
 } mptcp_counted;
 
 /** Since the server was started; graceful restarts and restarts go on. */
