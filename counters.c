@@ -312,6 +312,19 @@ static int is_wildcard_for(const mptcp_counted *one,
                || (one->address->family == APR_INET6 && !one->is_ipv6_only));
 }
 
+/*
+ * Is it at this address?  Of an MPTCP socket the kernel does not list the scope
+ * (Linux 6.18): without one, a link-local address is of any.
+ */
+static int is_at(const mptcp_counted *one, const apr_sockaddr_t *local)
+{
+    return apr_sockaddr_equal(one->address, local)
+           || (local->family == APR_INET6 && local->sa.sin6.sin6_scope_id == 0
+               && one->address->family == APR_INET6
+               && memcmp(one->address->ipaddr_ptr, local->ipaddr_ptr,
+                         local->ipaddr_len) == 0);
+}
+
 const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local)
 {
     const apr_array_header_t *list = counted[MPTCP_COUNTER_LISTENER];
@@ -324,7 +337,7 @@ const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local)
         if (one->port != local->port) {
             continue;
         }
-        if (apr_sockaddr_equal(one->address, local)) {
+        if (is_at(one, local)) {
             return one;
         }
         if (is_wildcard_for(one, local)) {
