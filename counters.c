@@ -211,6 +211,8 @@ static void name_listeners(process_rec *process, apr_pool_t *p)
             one->address = lr->bind_addr;
             one->port = lr->bind_addr->port;
             one->is_mptcp |= is_mptcp;
+            one->is_ipv6_only = mptcp_socket_option(lr->sd, IPPROTO_IPV6,
+                                                    IPV6_V6ONLY) > 0;
         }
     }
     qsort(counted[MPTCP_COUNTER_LISTENER]->elts,
@@ -218,7 +220,7 @@ static void name_listeners(process_rec *process, apr_pool_t *p)
           by_port_and_name);
 }
 
-static void name_workers(process_rec *process, server_rec *s)
+static void name_workers(process_rec *process)
 {
     apr_array_header_t *list = counted[MPTCP_COUNTER_WORKER];
     apr_hash_t *workers = mptcp_main_conf()->workers;
@@ -226,7 +228,7 @@ static void name_workers(process_rec *process, server_rec *s)
     mptcp_counted *one;
     int i;
 
-    if (!mptcp_proxy_wants_any(s)) {
+    if (!mptcp_proxy_wants_any()) {
         return;
     }
     for (at = apr_hash_first(NULL, workers); at; at = apr_hash_next(at)) {
@@ -274,7 +276,7 @@ static int name_counters(apr_pool_t *pconf, apr_pool_t *plog,
         return OK;
     }
     name_listeners(s->process, ptemp);
-    name_workers(s->process, s);
+    name_workers(s->process);
     if (counted[MPTCP_COUNTER_LISTENER]->nelts
         || counted[MPTCP_COUNTER_WORKER]->nelts) {
         counted_since = get_registry(s->process)->since;
@@ -298,6 +300,31 @@ static apr_uint64_t get(const apr_uint64_t *number)
     return __atomic_load_n(number, __ATOMIC_RELAXED);
 }
 
+/*
+ * Is it a wildcard for an address?  That of IPv6 mostly is for IPv4 too; the
+ * address of such a connection is a v4-mapped one, or, in diag.c, an IPv4 one.
+ */
+static int is_wildcard_for(const mptcp_counted *one,
+                           const apr_sockaddr_t *local)
+{
+    return apr_sockaddr_is_wildcard(one->address)
+           && (one->address->family == local->family
+               || (one->address->family == APR_INET6 && !one->is_ipv6_only));
+}
+
+/*
+ * Is it at this address?  Of an MPTCP socket the kernel does not list the scope
+ * (Linux 6.18): without one, a link-local address is of any.
+ */
+static int is_at(const mptcp_counted *one, const apr_sockaddr_t *local)
+{
+    return apr_sockaddr_equal(one->address, local)
+           || (local->family == APR_INET6 && local->sa.sin6.sin6_scope_id == 0
+               && one->address->family == APR_INET6
+               && memcmp(one->address->ipaddr_ptr, local->ipaddr_ptr,
+                         local->ipaddr_len) == 0);
+}
+
 const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local)
 {
     const apr_array_header_t *list = counted[MPTCP_COUNTER_LISTENER];
@@ -310,10 +337,10 @@ const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local)
         if (one->port != local->port) {
             continue;
         }
-        if (apr_sockaddr_equal(one->address, local)) {
+        if (is_at(one, local)) {
             return one;
         }
-        if (apr_sockaddr_is_wildcard(one->address)) {
+        if (is_wildcard_for(one, local)) {
             wildcard = one;
         }
     }

@@ -21,6 +21,7 @@
 
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 APLOG_USE_MODULE(mptcp);
 
@@ -84,16 +85,21 @@ static int is_inherited(const ap_listen_rec *lr, process_rec *process)
 }
 
 /*
- * Descriptors that were passed on begin at 3 (sd_listen_fds(3)).  httpds that
+ * Descriptors that were passed on begin at 3 (sd_listen_fds(3)), if they were
+ * passed to this very process: the environment is inherited further.  At its
+ * first pass httpd has not gone into the background yet.  httpds that
  * know socket activation make records of them which look like core's own, and
  * take LISTEN_FDS out of the environment when the listeners are set up.
  */
 static void note_inherited(process_rec *process)
 {
-    const char *count = getenv("LISTEN_FDS");
+    const char *count = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID");
     apr_int64_t n = count ? apr_strtoi64(count, NULL, 10) : 0;
     ap_listen_rec *lr;
 
+    if (!pid || apr_strtoi64(pid, NULL, 10) != getpid()) {
+        return;
+    }
     for (lr = ap_listeners; lr; lr = lr->next) {
         apr_os_sock_t fd;
 

@@ -26,6 +26,7 @@ static void *create_server_conf(apr_pool_t *p, server_rec *s)
     conf->worker_settings = apr_hash_make(p);
     conf->workers = NULL;               /* made by check_config */
     conf->balancers = NULL;
+    conf->proxy_wants_any = 0;
     conf->endpoints = apr_array_make(p, 2, sizeof(mptcp_wanted_endpoint));
     conf->limits.value[MPTCP_LIMIT_SUBFLOWS] = MPTCP_LIMIT_UNSET;
     conf->limits.value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] = MPTCP_LIMIT_UNSET;

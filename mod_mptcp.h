@@ -159,6 +159,8 @@ typedef struct {
      * balancers' arrays of members (main server only)
      */
     apr_hash_t *balancers;
+    /** does any of these, or MPTCPProxyDefault, say On? (main server only) */
+    int proxy_wants_any;
     /** mptcp_wanted_endpoint: MPTCPEndpoint (main server only) */
     apr_array_header_t *endpoints;
     /** MPTCPLimits (main server only) */
@@ -300,8 +302,8 @@ const char *mptcp_proxy_default_directive(cmd_parms *cmd, void *dummy,
 /** Does MPTCPProxyDefault say On for this server? */
 int mptcp_proxy_default(const server_rec *s);
 
-/** Does any worker or server, from s on, want MPTCP?  From post_config on. */
-int mptcp_proxy_wants_any(server_rec *s);
+/** Does any worker or server want MPTCP?  From post_config on, by any thread. */
+int mptcp_proxy_wants_any(void);
 
 /**
  * Is this worker to connect by MPTCP?  From check_config on, by any thread.
@@ -476,6 +478,7 @@ typedef struct {
     apr_port_t port;                    /**< 0: a worker's may be any */
     apr_sockaddr_t *address;            /**< of a listener */
     int is_mptcp;                       /**< a listener's socket is */
+    int is_ipv6_only;                   /**< it takes no IPv4 */
 } mptcp_counted;
 
 /** Since the server was started; graceful restarts and restarts go on. */

@@ -639,12 +639,13 @@ static int add_pending(apr_pool_t *pconf, server_rec *s)
 }
 
 /*
- * child_init, after the child has become another user, by which it loses the
- * capabilities of root.  A server that is not root, but has been given
+ * drop_privileges, after the child has become another user, by which it loses
+ * the capabilities of root.  A server that is not root, but has been given
  * CAP_NET_ADMIN for the directives' sake (systemd's AmbientCapabilities),
- * would give it to its children, and these to CGI programs.
+ * would give it to its children, and these to CGI programs.  Not child_init,
+ * which a child that is none of the MPM's does not run: mod_cgid's daemon.
  */
-static void drop_capability(apr_pool_t *pchild, server_rec *s)
+static int drop_capability(apr_pool_t *pchild, server_rec *s)
 {
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3,
                                                0 };
@@ -659,7 +660,7 @@ static void drop_capability(apr_pool_t *pchild, server_rec *s)
         || (state && state->owner == getpid())
         || syscall(SYS_capget, &header, data) != 0
         || !((held->permitted | held->inheritable) & bit)) {
-        return;
+        return OK;
     }
     held->effective &= ~bit;
     held->permitted &= ~bit;
@@ -669,6 +670,7 @@ static void drop_capability(apr_pool_t *pchild, server_rec *s)
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
                      "cannot give up CAP_NET_ADMIN in a child");
     }
+    return OK;
 }
 
 void mptcp_path_manager_register_hooks(apr_pool_t *pconf)
@@ -683,5 +685,5 @@ void mptcp_path_manager_register_hooks(apr_pool_t *pconf)
     ap_hook_post_config(apply_configuration, NULL, NULL,
                         APR_HOOK_REALLY_LAST);
     ap_hook_monitor(add_pending, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_child_init(drop_capability, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_drop_privileges(drop_capability, NULL, NULL, APR_HOOK_LAST);
 }

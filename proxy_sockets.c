@@ -324,7 +324,7 @@ static int redirect_proxy(apr_pool_t *pconf, apr_pool_t *plog,
                           apr_pool_t *ptemp, server_rec *s)
 {
     module *proxy = ap_find_linked_module("mod_proxy.c");
-    int wanted = mptcp_proxy_wants_any(s);
+    int wanted = mptcp_proxy_wants_any();
     const char *names;
 
     (void)plog;

@@ -294,32 +294,11 @@ static void settle_members(const server_rec *s, apr_array_header_t *balancers,
     }
 }
 
-/* check_config, in the parent: what is wanted of each configured worker. */
-static int settle_workers(apr_pool_t *pconf, apr_pool_t *plog,
-                          apr_pool_t *ptemp, server_rec *s)
+/* Does any worker or server, from s on, want MPTCP? */
+static int wants_any(apr_hash_t *workers, server_rec *s)
 {
-    mptcp_server_conf *conf = mptcp_main_conf();
-
-    (void)plog;
-    conf->workers = apr_hash_make(pconf);
-    conf->balancers = apr_hash_make(pconf);
-    for (; s; s = s->next) {
-        proxy_server_conf *proxy = mptcp_proxy_conf(s);
-
-        if (proxy) {
-            part_direct(s, proxy, conf->workers, pconf);
-            settle_direct(s, proxy->workers, conf->workers, ptemp);
-            settle_members(s, proxy->balancers, conf);
-        }
-    }
-    return OK;
-}
-
-/* ---- answers ---------------------------------------------------------- */
-
-int mptcp_proxy_wants_any(server_rec *s)
-{
-    apr_hash_index_t *at = apr_hash_first(NULL, mptcp_main_conf()->workers);
+    /* NULL: by the hash's own iterator, which threads must not share */
+    apr_hash_index_t *at = apr_hash_first(NULL, workers);
 
     for (; at; at = apr_hash_next(at)) {
         void *setting;
@@ -335,6 +314,36 @@ int mptcp_proxy_wants_any(server_rec *s)
         }
     }
     return 0;
+}
+
+/* check_config, in the parent: what is wanted of each configured worker. */
+static int settle_workers(apr_pool_t *pconf, apr_pool_t *plog,
+                          apr_pool_t *ptemp, server_rec *main_server)
+{
+    mptcp_server_conf *conf = mptcp_main_conf();
+    server_rec *s;
+
+    (void)plog;
+    conf->workers = apr_hash_make(pconf);
+    conf->balancers = apr_hash_make(pconf);
+    for (s = main_server; s; s = s->next) {
+        proxy_server_conf *proxy = mptcp_proxy_conf(s);
+
+        if (proxy) {
+            part_direct(s, proxy, conf->workers, pconf);
+            settle_direct(s, proxy->workers, conf->workers, ptemp);
+            settle_members(s, proxy->balancers, conf);
+        }
+    }
+    conf->proxy_wants_any = wants_any(conf->workers, main_server);
+    return OK;
+}
+
+/* ---- answers ---------------------------------------------------------- */
+
+int mptcp_proxy_wants_any(void)
+{
+    return mptcp_main_conf()->proxy_wants_any;
 }
 
 /*

@@ -316,6 +316,17 @@ static const char *interface_of(const report *r, const mptcp_endpoint *ep,
     return NULL;
 }
 
+/* sysctl has . between the parts of a name, and / for a . in a part: VLANs. */
+static const char *sysctl_part(apr_pool_t *p, const char *name)
+{
+    char *part = apr_pstrdup(p, name), *dot;
+
+    for (dot = part; (dot = strchr(dot, '.')) != NULL; dot++) {
+        *dot = '/';
+    }
+    return part;
+}
+
 /* The kernel takes the higher of an interface's value and that of all. */
 static void check_rp_filter(const report *r, const mptcp_endpoint *ep)
 {
@@ -333,7 +344,7 @@ static void check_rp_filter(const report *r, const mptcp_endpoint *ep)
         WARN(r, "the kernel drops packets for %s that come in by %s when the "
              "way back is by another interface (rp_filter is strict); write "
              "'sysctl -w net.ipv4.conf.%s.rp_filter=2'",
-             mptcp_endpoint_address(r->p, ep), dev, dev);
+             mptcp_endpoint_address(r->p, ep), dev, sysctl_part(r->p, dev));
     }
 }
 
@@ -388,7 +399,7 @@ static apr_status_t read_report(report *r, server_rec *s, apr_pool_t *p)
         check_announced(r);
         check_endpoints(r);
     }
-    if (mptcp_proxy_wants_any(s)) {
+    if (mptcp_proxy_wants_any()) {
         check_backends(r);
     }
     if (r->addresses) {
@@ -419,7 +430,7 @@ void mptcp_start_report(server_rec *s, apr_pool_t *ptemp)
     report r;
     int i;
 
-    if (!listeners && !mptcp_proxy_wants_any(s) && conf->endpoints->nelts == 0
+    if (!listeners && !mptcp_proxy_wants_any() && conf->endpoints->nelts == 0
         && !*mptcp_limits_text(ptemp, &conf->limits)) {
         return;
     }

@@ -92,7 +92,7 @@ static void note_listeners(apr_pool_t *pchild, server_rec *s)
  * its socket the protocol which APR knows of the listener's.  APR does not
  * know it where the listener was made by others (a service manager), or is
  * one of the MPM's own duplicates (ListenCoresBucketsRatio): then the address
- * tells.  No system call.
+ * tells, whose family is the listening socket's.  No system call.
  */
 static int is_of_mptcp_listener(const conn_rec *c, apr_socket_t *sd)
 {
@@ -107,7 +107,8 @@ static int is_of_mptcp_listener(const conn_rec *c, apr_socket_t *sd)
                                                 apr_sockaddr_t *);
 
         if (address->port == c->local_addr->port
-            && (apr_sockaddr_is_wildcard(address)
+            && ((apr_sockaddr_is_wildcard(address)
+                 && address->family == c->local_addr->family)
                 || apr_sockaddr_equal(address, c->local_addr))) {
             return 1;
         }

@@ -146,13 +146,19 @@ END
 
 {
     local $ENV{LISTEN_FDS} = 100;
-    my $httpd = started('MPTCPListen 80');
+    my $httpd = started('MPTCPListen 80', before => ['sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh']);
     is(scalar $lab->ss('server', '-lM'), 0, 'an inherited socket is left alone');
     my @said = $httpd->error_log =~ /^(.*passed on by the service manager.*)$/mg;
     is(@said, 1, '... which is said once');
     like($said[0] // '', qr/:notice\].*\[::\]:80 .*SocketProtocol=mptcp/, '... with what to write');
     ok($httpd->graceful, '... a graceful restart');
     is(scalar $lab->ss('server', '-lM'), 0, '... leaves it alone too');
+}
+{
+    # What was passed on to another, which httpd is a descendant of.
+    local @ENV{qw(LISTEN_FDS LISTEN_PID)} = (100, 1);
+    my $httpd = started('MPTCPListen 80');
+    is(scalar $lab->ss('server', '-lM'), 1, 'sockets passed on to another process are not httpd\'s');
 }
 
 # --- Ways to run httpd

@@ -140,6 +140,18 @@ is_deeply([with_sysctl({ 'net.ipv4.conf.all.rp_filter' => 1, 'net.ipv4.conf.s1.r
         'net.ipv4.conf.s2.rp_filter' => 2 }, sub { warnings_of(\@well) })], [],
     'as written there: no warning');
 
+# A VLAN's name has a dot in it, which sysctl takes for a slash.
+$lab->run(undef, split ' ', "ip -n server $_")
+    for 'link add s.100 type veth peer name p.100', 'address add 10.91.9.2/24 dev s.100',
+    'link set p.100 up', 'link set s.100 up';
+$lab->run('server', 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/conf/s.100/rp_filter');
+@lines = (@well, 'MPTCPEndpoint 10.91.9.2 dev s.100 signal');
+my ($strict) = warnings_of(\@lines);
+my ($command) = ($strict // '') =~ /10\.91\.9\.2 that come in by s\.100 .*'(sysctl .*)'/;
+is(($lab->try('server', split ' ', $command // 'false'))[0], 0, 'what is written is a command that works');
+is_deeply([warnings_of(\@lines)], [], '    and no warning is left');
+$lab->run(undef, qw(ip -n server link delete s.100));
+
 my $join = 'net.mptcp.allow_join_initial_addr_port';
 my @quiet = with_sysctl({ $join => 0 }, sub { warnings_of(['MPTCPListen 80',
     'MPTCPEndpoint 10.91.1.2 dev s1 subflow']) });
@@ -213,10 +225,11 @@ $lab->run(undef, qw(ip -n server mptcp endpoint flush));
 $lab->limits('server', subflows => 2);
 
 # An ordinary user with the capability, as systemd gives it. Its children, and
-# their CGI programs, do not get it.
+# their CGI programs, do not get it; nor does mod_cgid's daemon, which is a
+# child of the parent's too, but none of the MPM's.
 my @caps = (qw(setpriv --reuid nobody --regid), (getpwnam 'nobody')[3], qw(--clear-groups
     --inh-caps +net_admin --ambient-caps +net_admin --));
-@said = said_by(\@lines, @as_nobody, before => \@caps, during => sub {
+@said = said_by(\@lines, @as_nobody, before => \@caps, load => ['cgid'], during => sub {
     my ($httpd) = @_;
     is(scalar(() = $lab->endpoints('server')), 2, 'with CAP_NET_ADMIN it adds');
     my @pids = split ' ', $lab->capture(undef, 'ps', '-o', 'pid=', '--ppid', $httpd->pid);

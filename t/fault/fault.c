@@ -12,6 +12,8 @@
  *   socket6 97         one of IPv6 and another protocol
  *   bind 13            of such a socket; also listen
  *   setsockopt.1.9 22  option 9 of level 1 of such a socket
+ *   v6only 0           IPV6_V6ONLY is set, whatever is asked for: as by a httpd
+ *                      that was built without v4-mapped addresses
  *   program 95         SO_ATTACH_REUSEPORT_CBPF, of any socket
  *   getsockopt.1.38 1  option 38 of level 1 of any socket
  *   info 16            MPTCP_INFO is so many bytes long
@@ -46,6 +48,7 @@
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -142,9 +145,14 @@ int setsockopt(int fd, int level, int option, const void *value,
                socklen_t length)
 {
     REAL(setsockopt);
+    static const int on = 1;
     int error = -1;
 
-    if (level == SOL_SOCKET && option == SO_ATTACH_REUSEPORT_CBPF) {
+    if (level == IPPROTO_IPV6 && option == IPV6_V6ONLY
+        && fault("v6only") >= 0) {
+        value = &on;
+    }
+    else if (level == SOL_SOCKET && option == SO_ATTACH_REUSEPORT_CBPF) {
         error = fault("program");
     }
     else if (protocol_of(fd) == MPTCP) {
