@@ -17,7 +17,7 @@ my $ROUNDS  = 8;
 
 my $lab   = MPTCP::Lab->new->add_host('host');
 my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'host',
-    load => [qw(env headers status slotmem_shm proxy proxy_http proxy_connect
+    load => [qw(env headers http2 status slotmem_shm proxy proxy_http proxy_connect
         proxy_balancer lbmethod_byrequests)],
     conf => <<'END');
 MPTCPListen 127.0.0.1:8000
@@ -26,6 +26,7 @@ MPTCPListen 127.0.0.1:8002
 Listen 127.0.0.1:8003
 LogLevel warn
 KeepAlive Off
+Protocols h2c http/1.1
 <IfModule mpm_prefork_module>
     StartServers 40
     ServerLimit 60
@@ -152,6 +153,13 @@ is_deeply($worker{"$_"}, { mptcp => 0, fallback => $each, tcp => 0 }, "$_, falle
 # One line for each request, the proxied and those of the proxy itself.
 ok($lab->wait_until(10, sub { logged('on fallback') == $each }),
     'the log has the connections that fell back') or diag logged('on fallback');
+
+# Streams of HTTP/2: other threads, and one connection for many of them.
+for my $port (8000, 8001) {
+    my $says = $lab->capture('host', qw(h2load -p h2c -n 1000 -c 25 -m 40),
+        "http://127.0.0.1:$port/file");
+    like($says, qr/^requests: 1000 total, .* 1000 succeeded/m, "HTTP/2, port $port");
+}
 
 # Now the kernel gives no MPTCP socket, which is said once.
 $lab->sysctl('host', 'net.mptcp.enabled', 0);
