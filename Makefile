@@ -91,6 +91,20 @@ check-tsan: build/tsan/Makefile
 	    -o build/tsan/atomics.so t/under/atomics.c
 	$(call check_under,tsan,$(TESTS))
 
+# What does not run under valgrind, as it is some twenty times slower:
+#   listen_change.t, soak.t   wrk and h2load expect answers within seconds, of a
+#                         server that is reloaded all the time; threads.t and
+#                         status_counters.t have load, too
+#   proxy_concurrency.t   1,000 threads in one child, valgrind's limit is 500
+#   restarts.t            expects a request right after a reload to be served by
+#                         the new children; the old ones, slow to end, still do
+#   listen.t              httpd -X, which may crash as it ends (valgrind.supp)
+# and there is nothing to be seen in those that start no httpd of their own:
+NOT_UNDER_VALGRIND = $(addprefix t/,listen_change.t soak.t \
+    proxy_concurrency.t restarts.t listen.t \
+    connection.t docs.t findings.t fuzz.t rate_picture.t)
+VALGRIND_TESTS ?= $(filter-out $(NOT_UNDER_VALGRIND),$(wildcard t/*.t))
+
 check-valgrind: all
 	$(call check_under,valgrind,$(or $(TESTS),$(VALGRIND_TESTS)))
 
