@@ -141,7 +141,7 @@ configure('MPTCPEndpoint 10.91.1.2 dev s1 id 20 signal', 'MPTCPLimits subflows=1
 $lab->run(undef, qw(ip -n server mptcp endpoint delete id 8));
 @others = grep { !/id 8/ } @others;
 is(($httpd->run_beside('-k', 'graceful'))[0], 0, 'apache2 -k graceful, another process');
-ok($lab->wait_until(20, sub { $lab->limits_now('server')->{subflows} == 1 }),
+ok($lab->wait_until(20, sub { grep {/id 20/} $lab->endpoints('server') }),
     '    the server has the new configuration');
 in_kernel('    afterwards', [@others, '10.91.1.2 id 20 signal dev s1'], subflows => 1);
 

@@ -129,7 +129,7 @@ for my $tunnel ([], ['--proxytunnel']) {
 
 # --- Load, with graceful restarts
 
-my $least = $ENV{MPTCP_HTTPD} ? 5 : 50;  # valgrind's pace is another
+my $least = $ENV{MPTCP_HTTPD} ? 0 : 50;  # valgrind's pace is another
 
 my $kernel = $lab->counters('server');
 my $start  = counts();
