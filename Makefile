@@ -3,7 +3,7 @@
 #   make            .libs/mod_mptcp.so
 #   make install    into httpd's module directory, below $(DESTDIR)
 #   make check      the test suite, on each of $(MPMS)
-#   make check-asan, check-valgrind   the same under these, on $(MPTCP_MPM)
+#   make check-asan, check-tsan, check-valgrind   the same under these
 #   make lint       what compilers and checkers find without running it
 #   make fuzz       the parsers, on $(FUZZ_RUNS) inputs each
 #   make coverage   the lines that the suite reaches
@@ -71,11 +71,9 @@ TESTS ?=
 check: all
 	set -e; for mpm in $(MPMS); do MPTCP_MPM=$$mpm t/TEST $(TESTS); done
 
-# The suite with a module that has the sanitizers in it, built elsewhere; and
-# that of httpd under valgrind, which is slow, so by default on those files
-# that reach most of it.  One MPM unless told.
+# The suite with a module that has sanitizers in it, built elsewhere, or under
+# valgrind. What it runs in is httpd as it is; t/under says how.
 SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer
-VALGRIND_TESTS ?= t/directives.t t/security.t
 
 build/%/Makefile: FORCE
 	mkdir -p build/$*
@@ -84,12 +82,38 @@ build/%/Makefile: FORCE
 
 check-asan: build/asan/Makefile
 	$(MAKE) -C build/asan CC="gcc $(SANITIZE)" all
-	MPTCP_SO=$(CURDIR)/build/asan/$(MODULE) \
-	    MPTCP_HTTPD=$(CURDIR)/t/under/asan t/TEST $(TESTS)
+	$(call check_under,asan,$(TESTS))
+
+check-tsan: build/tsan/Makefile
+	$(MAKE) -C build/tsan CC="gcc -fsanitize=thread" all
+	gcc -g -O2 $(WARN) -fsanitize=thread -fPIC -shared \
+	    $(call query,EXTRA_CPPFLAGS) -I$(call query,APR_INCLUDEDIR) \
+	    -o build/tsan/atomics.so t/under/atomics.c
+	$(call check_under,tsan,$(TESTS))
+
+# What does not run under valgrind, as it is some twenty times slower:
+#   listen_change.t, soak.t   wrk and h2load expect answers within seconds, of a
+#                         server that is reloaded all the time; threads.t and
+#                         status_counters.t have load, too
+#   proxy_concurrency.t   1,000 threads in one child, valgrind's limit is 500
+#   restarts.t            expects a request right after a reload to be served by
+#                         the new children; the old ones, slow to end, still do
+#   listen.t              httpd -X, which may crash as it ends (valgrind.supp)
+# and there is nothing to be seen in those that start no httpd of their own:
+NOT_UNDER_VALGRIND = $(addprefix t/,listen_change.t soak.t \
+    proxy_concurrency.t restarts.t listen.t \
+    connection.t docs.t findings.t fuzz.t rate_picture.t)
+VALGRIND_TESTS ?= $(filter-out $(NOT_UNDER_VALGRIND),$(wildcard t/*.t))
 
 check-valgrind: all
-	MPTCP_HTTPD=$(CURDIR)/t/under/valgrind \
-	    t/TEST $(or $(TESTS),$(VALGRIND_TESTS))
+	$(call check_under,valgrind,$(or $(TESTS),$(VALGRIND_TESTS)))
+
+# With the module of build/NAME, if there is one.
+check_under = set -e; \
+    so=$(CURDIR)/build/$(1)/$(MODULE); \
+    [ -e $$so ] || so=$(CURDIR)/$(MODULE); \
+    for mpm in $(MPMS); do MPTCP_MPM=$$mpm MPTCP_SO=$$so \
+        MPTCP_HTTPD=$(CURDIR)/t/under/$(1) t/TEST $(2); done
 
 # The lines that the suite reaches: in httpd, and in the programs of
 # t/import_redirect.t and t/fuzz.t, which build them with $(CC).
@@ -192,7 +216,7 @@ clean:
 
 FORCE:
 
-.PHONY: all install check check-asan check-valgrind lint fuzz soak coverage \
-    demo dist distcheck deb clean FORCE
+.PHONY: all install check check-asan check-tsan check-valgrind lint fuzz soak \
+    coverage demo dist distcheck deb clean FORCE
 
 include bench/bench.mk

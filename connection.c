@@ -158,26 +158,26 @@ void mptcp_reading_set(mptcp_reading *reading, apr_size_t length)
 /*
  * Does this kernel have MPTCP_INFO (Linux 5.16)?  Asked of a socket of our
  * own the first time that it matters.  Threads may do so at the same time,
- * and get the same answer.
+ * and get the same answer; nothing else is ordered by it.
  */
 static int kernel_has_info(void)
 {
-    static volatile int known = -1;
+    static int known = -1;
+    int answer = __atomic_load_n(&known, __ATOMIC_RELAXED);
 
-    if (known < 0) {
+    if (answer < 0) {
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
         mptcp_kernel_info info;
         socklen_t length = sizeof(info);
-        int has = fd >= 0 && getsockopt(fd, SOL_MPTCP, MPTCP_INFO, &info,
-                                        &length) == 0;
 
         if (fd < 0) {
             return 0;                   /* perhaps another time */
         }
+        answer = getsockopt(fd, SOL_MPTCP, MPTCP_INFO, &info, &length) == 0;
         close(fd);
-        known = has;
+        __atomic_store_n(&known, answer, __ATOMIC_RELAXED);
     }
-    return known;
+    return answer;
 }
 
 /* The socket's protocol, or -1. */

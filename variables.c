@@ -125,10 +125,16 @@ static const mptcp_state final_states[] = {
     MPTCP_STATE_NO_LISTENER, MPTCP_STATE_OFF, MPTCP_STATE_FALLBACK
 };
 
+/* What ap_get_module_config() and ap_set_module_config() access, but not
+ * atomically. */
+static void **state_of(const conn_rec *c)
+{
+    return (void **)c->conn_config + mptcp_module.module_index;
+}
+
 static mptcp_state final_state(const conn_rec *c)
 {
-    const mptcp_state *state = ap_get_module_config(c->conn_config,
-                                                    &mptcp_module);
+    const mptcp_state *state = __atomic_load_n(state_of(c), __ATOMIC_RELAXED);
 
     return state ? *state : MPTCP_STATE_UNKNOWN;
 }
@@ -139,8 +145,8 @@ void mptcp_connection_note(conn_rec *c, mptcp_state state)
 
     for (i = 0; i < sizeof(final_states) / sizeof(final_states[0]); i++) {
         if (final_states[i] == state) {
-            ap_set_module_config(c->conn_config, &mptcp_module,
-                                 (void *)&final_states[i]);
+            __atomic_store_n(state_of(c), (void *)&final_states[i],
+                             __ATOMIC_RELAXED);
         }
     }
 }

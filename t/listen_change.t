@@ -69,7 +69,7 @@ for my $round (1 .. $rounds) {
     });
     is(kind(), 'mptcp', '... changed');
     is(kind(82), 'mptcp', '... the new port is served');
-    is(scalar $lab->ss('host', '-tl', 'sport = :81'), 0, '... the old one is closed');
+    closes(81, '... the old one is closed');
 
     under_load('protocol changed back, a listener removed' => sub {
         $httpd->set_conf($conf{tcp});
@@ -77,12 +77,12 @@ for my $round (1 .. $rounds) {
         sleep 0.3;
     });
     is(kind(), 'tcp', '... changed');
-    is(scalar $lab->ss('host', '-tl', 'sport = :82'), 0, '... the listener is closed');
+    closes(82, '... the listener is closed');
 
     # A listener that had changed is removed, and comes back.
     $httpd->set_conf($common);
     ok($httpd->graceful, 'a listener that had changed is removed');
-    is(scalar $lab->ss('host', '-tl', 'sport = :80'), 0, '... both sockets are closed');
+    closes(80, '... both sockets are closed');
     $httpd->set_conf($conf{mptcp});
     ok($httpd->graceful, '... and comes back');
     is(kind(), 'mptcp', '... as MPTCP');
@@ -152,6 +152,13 @@ for my $round (1 .. $rounds) {
     clean($httpd);
 }
 done_testing();
+
+# Old children close it, which may take a moment.
+sub closes {
+    my ($port, $name) = @_;
+    return ok($lab->wait_until(20, sub { !scalar $lab->ss('host', '-tl', "sport = :$port") }),
+        $name);
+}
 
 sub started {
     my ($conf) = @_;

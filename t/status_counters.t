@@ -129,6 +129,8 @@ for my $tunnel ([], ['--proxytunnel']) {
 
 # --- Load, with graceful restarts
 
+my $least = $ENV{MPTCP_HTTPD} ? 0 : 50;  # valgrind's pace is another
+
 my $kernel = $lab->counters('server');
 my $start  = counts();
 my @load   = ((map { load(1, 80, '/file') } 1 .. 2), load(0, 80, '/file'),
@@ -139,7 +141,7 @@ for (1 .. 3) {
 }
 my @made = map { finish($_) } @load;
 is_deeply([map { $_->{failed} } @made], [0, 0, 0, 0], 'no connection has failed');
-cmp_ok($_->{served}, '>', 50, "$_->{served} were served") for @made;
+cmp_ok($_->{served}, '>', $least, "$_->{served} were served") for @made;
 my $end = counts();
 is(rise($start, $end, "$all mptcp"), $made[0]{served} + $made[1]{served},
     'MPTCP connections, as many as the clients made');
@@ -189,7 +191,7 @@ for (@made) {
     $failed += $_->{failed};
 }
 my $counted = rise($start, counts(), "$all mptcp");
-cmp_ok($served, '>', 50, "under load and kills: $served served, $failed failed");
+cmp_ok($served, '>', $least, "under load and kills: $served served, $failed failed");
 ok($counted >= $served && $counted <= $served + $failed,
     "... $counted counted: all that were served, none that was not made");
 

@@ -141,28 +141,35 @@ sub stop {
     _end_group($pid) if $self->{pid};
     waitpid $pid, 0 if $self->{pid};
     delete $self->{pid};
-    $self->_note_findings;
+    $self->_search_log;
     return;
 }
 
 # The lines of a log that no server may write, whatever a test looks at: t/TEST
-# makes a failure of them.  A crash; a report of AddressSanitizer, of UBSan, or
-# of valgrind.
+# makes a failure of them.  A crash; a report of a sanitizer, of UBSan, which
+# does not give its name, or of valgrind; the calls that led there.
+# t/findings.t has examples.
 sub findings {
     my ($log) = @_;
     return grep {
-        /exit signal (?:Segm|Abort|Bus|Ill|Float|Trap)
-        |\bERROR:\ \w+Sanitizer|:\ runtime\ error:|^==\d+==|^\s+\#\d+\ 0x/x
+        /exit\ signal\ (?:Segm|Abort|Bus|Ill|Float|Trap)
+        |[a-z]Sanitizer\b|:\ runtime\ error:|^==\d+==|^\s+\#\d+\ /x
     } split /\n/, $log;
+}
+
+# Of what its log has got since it was last searched.
+sub _search_log {
+    my ($self) = @_;
+    return if !$self->{root};            # gone already, at the script's end
+    my $log = substr $self->error_log, $self->{searched} // 0;
+    $self->{searched} += length $log;
+    return _note_findings($log);
 }
 
 # Notes them in a file, with the name of the test.
 sub _note_findings {
-    my ($self) = @_;
+    my ($log) = @_;
     my $name = $ENV{MPTCP_FINDINGS} // return;
-    return if !$self->{root};            # gone already, at the script's end
-    my $log = substr $self->error_log, $self->{searched} // 0;
-    $self->{searched} += length $log;
     my @findings = findings($log) or return;
     my ($script) = $0 =~ m{([^/]+)$};
     open my $file, '>>', $name or die "MPTCP::Httpd: $name: $!\n";
@@ -204,7 +211,7 @@ sub alive {
     return 1 if waitpid($pid, POSIX::WNOHANG()) == 0;
     _end_group($pid);                    # children that it left behind
     delete $self->{pid};
-    $self->_note_findings;
+    $self->_search_log;
     return 0;
 }
 
@@ -226,7 +233,9 @@ sub run_beside {
     }
     my $output = join '', <$from>;
     close $from;
-    return ($? >> 8 || $?, $output);
+    my $status = $? >> 8 || $?;
+    _note_findings($output);
+    return ($status, $output);
 }
 
 # Counted in the log, because a restart can be seen nowhere else.  (Messages

@@ -101,6 +101,7 @@ sub init {
     for my $dir ('/run/netns', '/run/lock', '/run/lab') {
         mkdir $dir, 0755 or _exit_with("mkdir $dir: $!");
     }
+    chmod 01777, '/run/lab';             # as /tmp is: some servers are not root
     _must('ip', 'link', 'set', 'lo', 'up');
     $ENV{TMPDIR} = '/run/lab';
     $ENV{ (MARK) } = readlink '/proc/self/ns/pid';
