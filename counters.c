@@ -22,6 +22,7 @@
 #include "mod_mptcp.h"
 
 #include "apr_shm.h"
+#include "apr_uri.h"
 #include "http_connection.h"
 
 #include <stdlib.h>
@@ -132,6 +133,17 @@ static mptcp_counter *get_counter(process_rec *process, int kind,
     return counter;
 }
 
+/* What is shown of a name: a worker's URL may have a password (ftp). */
+static const char *shown_name(apr_pool_t *p, const char *name)
+{
+    apr_uri_t uri;
+
+    if (apr_uri_parse(p, name, &uri) != APR_SUCCESS || !uri.password) {
+        return name;
+    }
+    return apr_uri_unparse(p, &uri, 0);
+}
+
 /* Let a name be counted in this configuration, unless it is already. */
 static mptcp_counted *count_name(process_rec *process, int kind,
                                  const char *name)
@@ -143,7 +155,7 @@ static mptcp_counted *count_name(process_rec *process, int kind,
 
     for (i = 0; i < list->nelts; i++) {
         one = &APR_ARRAY_IDX(list, i, mptcp_counted);
-        if (strcmp(one->name, name) == 0) {
+        if (strcmp(one->key, name) == 0) {
             return one;
         }
     }
@@ -153,7 +165,8 @@ static mptcp_counted *count_name(process_rec *process, int kind,
     }
     one = apr_array_push(list);
     memset(one, 0, sizeof(*one));
-    one->name = apr_pstrdup(list->pool, name);
+    one->key = apr_pstrdup(list->pool, name);
+    one->name = shown_name(list->pool, one->key);
     one->counter = counter;
     return one;
 }
@@ -166,11 +179,11 @@ static int by_port_and_name(const void *va, const void *vb)
                               : strcmp(a->name, b->name);
 }
 
-static int by_name(const void *va, const void *vb)
+static int by_key(const void *va, const void *vb)
 {
     const mptcp_counted *a = va, *b = vb;
 
-    return strcmp(a->name, b->name);
+    return strcmp(a->key, b->key);
 }
 
 /* Is a listener to be MPTCP, or another of its address (listen_change.c)? */
@@ -248,7 +261,7 @@ static void name_workers(process_rec *process)
     }
     /* forward proxies, tunnels, members that are added at run time */
     count_name(process, MPTCP_COUNTER_WORKER, MPTCP_COUNTER_OTHER);
-    qsort(list->elts, list->nelts, sizeof(mptcp_counted), by_name);
+    qsort(list->elts, list->nelts, sizeof(mptcp_counted), by_key);
     for (i = 0; i < list->nelts; i++) {
         one = &APR_ARRAY_IDX(list, i, mptcp_counted);
         if (strcmp(one->name, MPTCP_COUNTER_OTHER) == 0) {
@@ -463,14 +476,14 @@ static void note_peer(mptcp_counter *counter, const apr_sockaddr_t *peer)
 void mptcp_count_backend(const char *worker, apr_socket_t *sd, int made_as)
 {
     const apr_array_header_t *list = counted[MPTCP_COUNTER_WORKER];
-    const mptcp_counted wanted = { .name = worker }, *one = NULL;
+    const mptcp_counted wanted = { .key = worker }, *one = NULL;
     mptcp_reading reading;
     apr_sockaddr_t *peer;
     apr_os_sock_t fd;
 
     if (worker) {
         one = bsearch(&wanted, list->elts, list->nelts, sizeof(*one),
-                      by_name);
+                      by_key);
     }
     if (!one) {
         one = other_worker;

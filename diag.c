@@ -507,9 +507,12 @@ static apr_array_header_t *make_filter(apr_pool_t *p,
 static struct nl_msg *request(int family, int protocol, int states,
                               const apr_array_header_t *filter)
 {
-    struct nl_msg *msg = nlmsg_alloc_simple(SOCK_DIAG_BY_FAMILY,
-                                            NLM_F_REQUEST | NLM_F_DUMP);
     struct inet_diag_req_v2 req;
+    int program = filter ? filter->nelts * filter->elt_size : 0;
+    /* a message does not grow, and one of libnl's own choice is a page */
+    struct nl_msg *msg = nlmsg_alloc_size(nlmsg_total_size(sizeof(req))
+                                          + nla_total_size(sizeof(protocol))
+                                          + nla_total_size(program));
 
     memset(&req, 0, sizeof(req));
     req.sdiag_family = family;
@@ -517,10 +520,11 @@ static struct nl_msg *request(int family, int protocol, int states,
     req.idiag_ext = 1 << (INET_DIAG_INFO - 1);
     req.idiag_states = states;
     if (msg
-        && (nlmsg_append(msg, &req, sizeof(req), NLMSG_ALIGNTO) < 0
+        && (!nlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, SOCK_DIAG_BY_FAMILY, 0,
+                       NLM_F_REQUEST | NLM_F_DUMP)
+            || nlmsg_append(msg, &req, sizeof(req), NLMSG_ALIGNTO) < 0
             || (protocol > 255 && nla_put_u32(msg, REQ_PROTOCOL, protocol) < 0)
-            || (filter && nla_put(msg, REQ_BYTECODE,
-                                  filter->nelts * filter->elt_size,
+            || (filter && nla_put(msg, REQ_BYTECODE, program,
                                   filter->elts) < 0))) {
         nlmsg_free(msg);
         return NULL;

@@ -79,10 +79,9 @@ int mptcp_listener_has_twin(const ap_listen_rec *lr, process_rec *process)
     return pair_of(lr, process) != NULL;
 }
 
-static apr_status_t set_reuseport(apr_socket_t *sd)
+static apr_status_t set_reuseport(apr_socket_t *sd, int on)
 {
     apr_os_sock_t fd;
-    int on = 1;
 
     if (apr_os_sock_get(&fd, sd) != APR_SUCCESS
         || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0) {
@@ -106,7 +105,7 @@ static apr_status_t try_bind(const ap_listen_rec *lr, int protocol,
     }
     rv = mptcp_listener_set_options(lr, sd);
     if (rv == APR_SUCCESS) {
-        rv = set_reuseport(sd);
+        rv = set_reuseport(sd, 1);
     }
     if (rv == APR_SUCCESS) {
         rv = apr_socket_bind(sd, lr->bind_addr);
@@ -131,10 +130,12 @@ void mptcp_listener_change(ap_listen_rec *lr, int wanted, int buckets,
     }
     rv = mptcp_listener_new_socket(lr, protocol, process->pool, &sd);
     if (rv == APR_SUCCESS
-        && ((rv = set_reuseport(lr->sd)) != APR_SUCCESS
-            || (rv = set_reuseport(sd)) != APR_SUCCESS
+        && ((rv = set_reuseport(lr->sd, 1)) != APR_SUCCESS
+            || (rv = set_reuseport(sd, 1)) != APR_SUCCESS
             || (rv = try_bind(lr, protocol, process->pool)) != APR_SUCCESS)) {
         apr_socket_close(sd);
+        /* or the next reload would take it for one of a group */
+        set_reuseport(lr->sd, grouped);
     }
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, rv, ap_server_conf,

@@ -473,7 +473,8 @@ typedef struct mptcp_counter mptcp_counter;
 
 /** A listener or worker of this configuration; pool: pconf. */
 typedef struct {
-    const char *name;
+    const char *name;                   /**< to be shown: without a password */
+    const char *key;                    /**< the whole name */
     mptcp_counter *counter;             /**< shared by all children */
     apr_port_t port;                    /**< 0: a worker's may be any */
     apr_sockaddr_t *address;            /**< of a listener */

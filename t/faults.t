@@ -137,6 +137,10 @@ for my $case (['setsockopt.1.15 ' . EPERM, qr/stays TCP until httpd is stopped/]
     ok($httpd->graceful, "TCP becomes MPTCP, $fault: a reload");
     like($httpd->error_log, $says, "TCP becomes MPTCP, $fault: says so");
     is($faults->status(8001), 200, "TCP becomes MPTCP, $fault: serves") for 1 .. 3;
+    $faults->set('');
+    ok($httpd->restart, '    the same without a fault');
+    is(scalar $faults->lab->ss('host', '-tl', 'sport = :8001'), 2,
+        '    the socket that was there is kept, with what is in its queue');
 }
 
 # --- The redirections of mod_proxy's imports

@@ -167,7 +167,7 @@ is($all->{live}{mptcp}, 2, 'no fault: two connections');
 is_deeply([map { $_->{port} // 0 } @{ $all->{path_manager}{endpoints} }], [0, 8009],
     'no fault: endpoints, with their ports');
 
-for my $fault ('nl_socket_alloc 0', 'nlmsg_alloc_simple 0', 'nlmsg_append 0', 'nl_cb_alloc 0',
+for my $fault ('nl_socket_alloc 0', 'nlmsg_alloc_size 0', 'nlmsg_append 0', 'nl_cb_alloc 0',
     'nl_send_auto 0', 'netlink ' . EPERM, 'diag.refuse ' . EPERM, 'diag.lost 0')
 {
     $faults->set($fault);

@@ -211,6 +211,17 @@ is_deeply(counts(), { '[fe80::2%s1]:80 mptcp' => 1 }, 'a link-local listener: co
 is_deeply([map { $_->{listener} } @{ status()->{live}{connections} }], ['[fe80::2%s1]:80'],
     '... and listed');
 $httpd->stop;
+
+# --- Hundreds of listeners: the kernel is asked for the ports of all of them
+
+$httpd->set_conf(join '', $conf, map {"MPTCPListen $_\n"} 20_000 .. 20_599);
+$httpd->start or BAIL_OUT($httpd->error_log);
+my $last = MPTCP::Session->open(lab => $lab, ns => 'client', port => 20_599, mptcp => 1,
+    host => $lab->address('server', 1));
+$last->get('/file');
+is(scalar(grep { $_->{listener} eq '[::]:20599' } @{ (status()->{live} // {})->{connections} }), 1,
+    'six hundred listeners: connections are listed');
+$httpd->stop;
 done_testing();
 
 # -----------------------------------------------------------------------------

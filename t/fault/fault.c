@@ -403,8 +403,7 @@ static int is_ours(const void *caller)
 OF_LIBNL(void *, nl_socket_alloc, (void), (), NULL)
 OF_LIBNL(void *, nl_cb_alloc, (int kind), (kind), NULL)
 OF_LIBNL(void *, nlmsg_alloc, (void), (), NULL)
-OF_LIBNL(void *, nlmsg_alloc_simple, (int type, int flags), (type, flags),
-         NULL)
+OF_LIBNL(void *, nlmsg_alloc_size, (size_t size), (size), NULL)
 OF_LIBNL(void *, genlmsg_put, (void *msg, uint32_t port, uint32_t seq,
                                int family, int length, int flags,
                                uint8_t command, uint8_t version),
