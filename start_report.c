@@ -275,9 +275,8 @@ static void check_listeners(const report *r, const mptcp_endpoint *ep)
             continue;
         }
         for (other = ap_listeners; other; other = other->next) {
-            if (is_mptcp(other) && other->bind_addr->port
-                                   == lr->bind_addr->port
-                && takes_joins(other, ep)) {
+            if (other->bind_addr->port == lr->bind_addr->port
+                && is_mptcp(other) && takes_joins(other, ep)) {
                 break;
             }
         }
