@@ -139,8 +139,8 @@ void mptcp_listener_change(ap_listen_rec *lr, int wanted, int buckets,
     }
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, rv, ap_server_conf,
-                     "%pI stays %s until httpd is stopped and started: "
-                     "no second socket can be bound beside it",
+                     "%pI stays %s: no second socket can be bound beside it; "
+                     "each reload tries again, a stop and a start does it",
                      lr->bind_addr, wanted ? "TCP" : "MPTCP");
         return;
     }
@@ -234,8 +234,9 @@ void mptcp_listener_steer(mptcp_server_conf *conf, process_rec *process)
         rv = steer(pair, mptcp_listener_is_mptcp(pair->member[1]) == wanted);
         if (rv != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, rv, ap_server_conf,
-                         "%pI serves both TCP and MPTCP until httpd is "
-                         "stopped and started: SO_ATTACH_REUSEPORT_CBPF",
+                         "%pI serves both TCP and MPTCP: "
+                         "SO_ATTACH_REUSEPORT_CBPF; each reload tries again, "
+                         "a stop and a start does it",
                          pair->member[0]->bind_addr);
         }
     }

@@ -253,7 +253,7 @@ static void add_endpoint(pm_work *work, mptcp_wanted_endpoint *line,
     }
 }
 
-static void delete_endpoint(pm_work *work, const mptcp_endpoint *ep)
+static apr_status_t delete_endpoint(pm_work *work, const mptcp_endpoint *ep)
 {
     apr_status_t rv = mptcp_pm_delete_endpoint(work->pm, ep);
 
@@ -266,6 +266,7 @@ static void delete_endpoint(pm_work *work, const mptcp_endpoint *ep)
                      "cannot remove endpoint %s",
                      mptcp_endpoint_text(work->p, ep, NULL));
     }
+    return rv;
 }
 
 /*
@@ -330,18 +331,23 @@ static int is_wanted(const apr_array_header_t *wanted,
  * Take away what is ours and no longer wanted.  Connections lose the subflows
  * of an endpoint that goes; so backup is changed in place, where the kernel
  * can (5.12): it tells the peers by MP_PRIO.
+ * Returns the last error there was.
  */
-static void remove_unwanted(pm_work *work, const apr_array_header_t *wanted)
+static apr_status_t remove_unwanted(pm_work *work,
+                                    const apr_array_header_t *wanted)
 {
     mptcp_pm_state *state = work->state;
+    apr_status_t rv, result = APR_SUCCESS;
     int i;
 
     for (i = 0; i < state->count; i++) {
         mptcp_endpoint *ours = &state->endpoint[i];
+        const mptcp_endpoint *present = find_present(work, ours);
 
-        if (!find_present(work, ours) || is_wanted(wanted, ours)) {
+        if (!present || is_wanted(wanted, ours)) {
             continue;
         }
+        ours->id = present->id;         /* note_attempted() knew none */
         if (find_but_for_backup(wanted, ours)) {
             mptcp_endpoint changed = *ours;
 
@@ -352,8 +358,12 @@ static void remove_unwanted(pm_work *work, const apr_array_header_t *wanted)
                 continue;
             }
         }
-        delete_endpoint(work, ours);
+        rv = delete_endpoint(work, ours);
+        if (rv != APR_SUCCESS) {
+            result = rv;
+        }
     }
+    return result;
 }
 
 /*
@@ -382,9 +392,36 @@ static void note_ours(pm_work *work, const apr_array_header_t *before,
     }
 }
 
+/*
+ * What is there after adding could not be read: all that was to be added may
+ * be ours, with an id that the kernel has chosen.  Should it be missing, or
+ * somebody else's, nothing present will be its like, and nothing is removed.
+ */
+static void note_attempted(pm_work *work, const apr_array_header_t *wanted)
+{
+    mptcp_pm_state *state = work->state;
+    int i;
+
+    for (i = 0; i < wanted->nelts && state->count < MPTCP_ENDPOINTS_MAX; i++) {
+        const mptcp_endpoint *ep = &APR_ARRAY_IDX(wanted, i, mptcp_endpoint);
+
+        if (!find_present(work, ep)
+            && !find(state->endpoint, state->count, ep)) {
+            state->endpoint[state->count++] = *ep;
+        }
+    }
+}
+
+/* An error leaves what was known before. */
 static apr_status_t read_present(pm_work *work)
 {
-    return mptcp_pm_get_endpoints(work->pm, work->p, &work->present);
+    apr_array_header_t *present;
+    apr_status_t rv = mptcp_pm_get_endpoints(work->pm, work->p, &present);
+
+    if (rv == APR_SUCCESS) {
+        work->present = present;
+    }
+    return rv;
 }
 
 /* Add what is wanted and not there: of all lines, or of the pending ones. */
@@ -418,6 +455,9 @@ static apr_status_t add_missing(pm_work *work, const mptcp_server_conf *conf,
     if (rv == APR_SUCCESS) {
         note_ours(work, before, wanted);
     }
+    else {
+        note_attempted(work, wanted);
+    }
     return rv;
 }
 
@@ -430,7 +470,7 @@ static apr_status_t apply_endpoints(pm_work *work,
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    remove_unwanted(work, wanted);
+    remove_unwanted(work, wanted);      /* what fails stays ours */
     return add_missing(work, conf, wanted, 0);
 }
 
@@ -467,12 +507,11 @@ static apr_status_t apply_limits(pm_work *work, const mptcp_limits *wanted)
                                            NULL));
             return APR_SUCCESS;
         }
-        if (rv != APR_SUCCESS) {
-            return rv;
-        }
     }
+    /* Noted on another error, too: it may have been done.  If not, the values
+     * differ, and nothing is put back. */
     memcpy(work->state->limit, limit, sizeof(limit));
-    return APR_SUCCESS;
+    return rv;
 }
 
 static const mptcp_limits no_limits = {
@@ -549,13 +588,16 @@ static void take_back(mptcp_pm_state *state, apr_pool_t *p)
             rv = read_present(&work);
         }
         if (rv == APR_SUCCESS) {
-            remove_unwanted(&work, none);
+            rv = remove_unwanted(&work, none);
         }
         mptcp_pm_close(p, work.pm);
     }
-    if (rv != APR_SUCCESS || work.refused) {
+    if (rv == APR_SUCCESS && work.refused) {
+        rv = EPERM;                     /* of the limits */
+    }
+    if (rv != APR_SUCCESS) {
         /* the file stays, for the next start */
-        ap_log_error(APLOG_MARK, APLOG_WARNING, rv ? rv : EPERM, NULL,
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, NULL,
                      "endpoints and limits are left behind; the next start "
                      "recognises them, or run as root: %s",
                      work.refused ? work.refused : "ip mptcp endpoint show");
@@ -626,11 +668,12 @@ static int add_pending(apr_pool_t *pconf, server_rec *s)
         return DECLINED;
     }
     if (mptcp_pm_open(work.p, &work.pm) == APR_SUCCESS) {
-        int count = work.state->count;
+        mptcp_pm_state before;
 
+        memcpy(&before, work.state, sizeof(before));
         add_missing(&work, conf, look_up_interfaces(work.p, conf), 1);
         mptcp_pm_close(work.p, work.pm);
-        if (work.state->count != count) {
+        if (memcmp(&before, work.state, sizeof(before)) != 0) {
             mptcp_pm_state_save(work.state, s, work.p);
         }
     }

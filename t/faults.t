@@ -124,11 +124,11 @@ like($httpd->error_log, qr/AH00072: make_sock: could not bind to address 192\.0\
 unlike($httpd->error_log, qr/mptcp:/, '    and nothing else is said');
 
 # A listener that changes at a reload
-for my $case (['setsockopt.1.15 ' . EPERM, qr/stays TCP until httpd is stopped/],
-    ['socket ' . EMFILE . ' 2', qr/stays TCP until httpd is stopped/],
-    ['socket ' . EMFILE . ' 3', qr/stays TCP until httpd is stopped/],
-    ['bind ' . EACCES . ' 2', qr/stays TCP until httpd is stopped/],
-    ['program ' . EPERM, qr/serves both TCP and MPTCP until httpd is stopped/])
+for my $case (['setsockopt.1.15 ' . EPERM, qr/stays TCP: no second socket/],
+    ['socket ' . EMFILE . ' 2', qr/stays TCP: no second socket/],
+    ['socket ' . EMFILE . ' 3', qr/stays TCP: no second socket/],
+    ['bind ' . EACCES . ' 2', qr/stays TCP: no second socket/],
+    ['program ' . EPERM, qr/serves both TCP and MPTCP: SO_ATTACH/])
 {
     my ($fault, $says) = @$case;
     starts('', "Listen 127.0.0.1:8001\n", undef);

@@ -70,10 +70,10 @@ for my $what ('answer.refuse ' . EIO, map {"$_ 0"} qw(nl_socket_alloc nl_send_au
     for ($times = 1; $times < 20; $times++) {
         my $httpd = $faults->starts("$what $times $times", $conf . $paths);
         my @warned = grep {/\[mptcp:(?:warn|error)\]/ && !/cannot join/} split /\n/, $httpd->error_log;
+        $faults->set('');
         $faults->stop;
-        # which nobody knew any more whose it was
-        $lab->run('host', qw(ip mptcp endpoint flush));
-        $lab->limits('host', subflows => 2);
+        is_deeply([$lab->endpoints('host'), $lab->limits_now('host')->{subflows}], [2],
+            "$what, time $times: all is taken back at the stop");
         last if !@warned;
         like("@warned", qr/$none|$part|$one/, "$what, time $times: says so");
     }
@@ -93,7 +93,6 @@ for my $case ([EINVAL, qr/$one: this kernel does not know one of its settings/],
     ok((grep { $faults->starts("answer.refuse $errno $_ $_", $conf . $paths)->error_log =~ $says } 5 .. 9),
         "an endpoint is refused, errno $errno: says so");
     $faults->stop;
-    $lab->run('host', qw(ip mptcp endpoint flush));
 }
 says_of('socket ' . ENOMEM, "Listen 127.0.0.1:8000\nMPTCPEndpoint 127.0.0.2 laminar\n", undef);
 
@@ -117,17 +116,20 @@ for my $case ([EPERM, qr/takes CAP_NET_ADMIN.*ip mptcp endpoint delete id 1/],
 }
 
 # What was left behind when it could not be taken back is recognised.
-my $httpd = $faults->server($conf . $paths);
-ok($httpd->start, 'an endpoint is added');
-$faults->set('answer.refuse ' . EPERM);
-$httpd->stop;
-is(scalar(() = $lab->endpoints('host')), 1, 'it could not be removed at the stop');
-like($httpd->error_log, qr/endpoints and limits are left behind/, '    which is said');
-$faults->set('');
-ok($httpd->start, '    and it starts again');
-like($httpd->error_log, qr/recognised 1 endpoints/, '    recognises it');
-$httpd->stop;
-is(scalar(() = $lab->endpoints('host')), 0, '    and removes it');
+my $httpd;
+for my $fault ('answer.refuse ' . EPERM, 'nla_nest_start 0') {
+    $httpd = $faults->server($conf . $paths);
+    ok($httpd->start, 'an endpoint is added');
+    $faults->set($fault);
+    $httpd->stop;
+    is(scalar(() = $lab->endpoints('host')), 1, "$fault: it could not be removed at the stop");
+    like($httpd->error_log, qr/endpoints and limits are left behind/, '    which is said');
+    $faults->set('');
+    ok($httpd->start, '    and it starts again');
+    like($httpd->error_log, qr/recognised 1 endpoints/, '    recognises it');
+    $httpd->stop;
+    is(scalar(() = $lab->endpoints('host')), 0, '    and removes it');
+}
 
 # The file that this takes cannot be written.
 for my $what (qw(mkstemp rename)) {
