@@ -116,6 +116,21 @@ static int is_real_pass(void)
     return ap_run_mode == AP_SQ_RM_NORMAL && !mptcp_is_check_pass();
 }
 
+/* ---- ListenCoresBucketsRatio -------------------------------------------- */
+
+/* Are there to be buckets?  ListenCoresBucketsRatio is core's own setting. */
+static int has_buckets(void)
+{
+    const ap_directive_t *line;
+
+    for (line = ap_conftree; line; line = line->next) {
+        if (ap_cstr_casecmp(line->directive, "ListenCoresBucketsRatio") == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* ---- a kernel that gives no MPTCP socket -------------------------------- */
 
 /*
@@ -146,29 +161,38 @@ static apr_status_t try_listener(const ap_listen_rec *lr, apr_socket_t *sd,
 static void warn_of_fallback(const mptcp_server_conf *conf, server_rec *s)
 {
     ap_log_error(APLOG_MARK, APLOG_WARNING, conf->listen_status, s,
-                 "MPTCP listeners serve by plain TCP: the kernel gives no "
-                 "MPTCP socket, %s", mptcp_refusal_text(conf->listen_status));
+                 "MPTCP listeners serve by plain TCP: %s",
+                 conf->listen_refusal);
 }
 
-/* Note that the kernel refused; non-OK if that is not to be put up with. */
+/* Note why it is TCP; non-OK if that is not to be put up with. */
 static int refused(mptcp_server_conf *conf, const ap_listen_rec *lr,
-                   apr_status_t status, server_rec *s)
+                   apr_status_t status, const char *why, server_rec *s)
 {
     conf->listen_status = status;
+    conf->listen_refusal = why;
     if (conf->fallback != 0) {
         return OK;
     }
     ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, status, s,
-                 "%pI is to be MPTCP, and MPTCPFallback Off forbids TCP: the "
-                 "kernel gives no MPTCP socket, %s",
-                 lr->bind_addr, mptcp_refusal_text(status));
+                 "%pI is to be MPTCP, and MPTCPFallback Off forbids TCP: %s",
+                 lr->bind_addr, why);
     return HTTP_INTERNAL_SERVER_ERROR;
+}
+
+static int kernel_refused(mptcp_server_conf *conf, const ap_listen_rec *lr,
+                          apr_status_t status, apr_pool_t *pconf,
+                          server_rec *s)
+{
+    return refused(conf, lr, status,
+                   apr_pstrcat(pconf, "the kernel gives no MPTCP socket, ",
+                               mptcp_refusal_text(status), NULL), s);
 }
 
 /*
  * check_config, which httpd -t runs as well as every start and restart, ahead
  * of open_logs: if a listener lacks an MPTCP socket that it is to have, ask
- * the kernel for one.
+ * the kernel for one.  With buckets it is to have more at every restart.
  */
 static int check_kernel(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                         server_rec *s)
@@ -177,14 +201,15 @@ static int check_kernel(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     const ap_listen_rec *lr;
     apr_socket_t *sd;
     apr_status_t rv;
+    int buckets = has_buckets();
 
-    (void)pconf;
     (void)plog;
     note_inherited(s->process);
     for (lr = ap_listeners; lr; lr = lr->next) {
-        if (mptcp_listener_wanted(conf, lr) && !mptcp_listener_is_mptcp(lr)
-            && !mptcp_listener_has_twin(lr, s->process)
-            && !is_inherited(lr, s->process)) {
+        if (mptcp_listener_wanted(conf, lr) && !is_inherited(lr, s->process)
+            && (buckets
+                || (!mptcp_listener_is_mptcp(lr)
+                    && !mptcp_listener_has_twin(lr, s->process)))) {
             break;
         }
     }
@@ -199,7 +224,7 @@ static int check_kernel(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     if (rv == APR_SUCCESS) {
         return OK;
     }
-    if (refused(conf, lr, rv, s) != OK) {
+    if (kernel_refused(conf, lr, rv, pconf, s) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     /* a server says so in after_bind(), when its error log is open */
@@ -237,20 +262,7 @@ static void clear_defer_accept(apr_socket_t *sd, server_rec *s)
     }
 }
 
-/* ---- ListenCoresBucketsRatio -------------------------------------------- */
-
-/* Are there to be buckets?  ListenCoresBucketsRatio is core's own setting. */
-static int has_buckets(void)
-{
-    const ap_directive_t *line;
-
-    for (line = ap_conftree; line; line = line->next) {
-        if (ap_cstr_casecmp(line->directive, "ListenCoresBucketsRatio") == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
+/* ---- duplicates for buckets --------------------------------------------- */
 
 #ifdef AP_LISTEN_MPTCP
 
@@ -372,18 +384,47 @@ static void end_duplicates(apr_pool_t *pconf, server_rec *s)
 
 /* An unbound TCP socket makes way for an MPTCP one. */
 static int replace_unbound(ap_listen_rec *lr, mptcp_server_conf *conf,
-                           server_rec *s)
+                           apr_pool_t *pconf, server_rec *s)
 {
     apr_socket_t *sd;
     apr_status_t rv = mptcp_listener_new_socket(lr, IPPROTO_MPTCP,
                                                 s->process->pool, &sd);
 
     if (rv != APR_SUCCESS) {
-        return refused(conf, lr, rv, s);
+        return kernel_refused(conf, lr, rv, pconf, s);
     }
     apr_socket_close(lr->sd);
     lr->sd = sd;
     return OK;
+}
+
+/*
+ * Have core make MPTCP duplicates of MPTCP listeners.  If that cannot be, they
+ * are to be TCP, as a group of both kinds must not be.
+ */
+static int prepare_duplicates(mptcp_server_conf *conf, apr_pool_t *pconf,
+                              server_rec *s)
+{
+    const ap_listen_rec *lr = ap_listeners;
+    const char *reason;
+    apr_status_t rv;
+
+    while (lr && !mptcp_listener_wanted(conf, lr)
+           && !mptcp_listener_is_mptcp(lr)) {
+        lr = lr->next;
+    }
+    if (!lr || conf->listen_status != APR_SUCCESS) {
+        return OK;
+    }
+    rv = begin_duplicates(pconf, &reason);
+    if (rv == APR_SUCCESS) {
+        return OK;
+    }
+    return refused(conf, lr, rv,
+                   apr_psprintf(pconf, "ListenCoresBucketsRatio would mix the "
+                                "two (cannot redirect core's "
+                                "apr_socket_create: %s); remove it", reason),
+                   s);
 }
 
 /* open_logs, before the MPM: give each listener a socket of its protocol. */
@@ -397,14 +438,7 @@ static int before_bind(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     (void)plog;
     (void)ptemp;
     if (buckets) {
-        const char *reason;
-        apr_status_t rv = begin_duplicates(pconf, &reason);
-
-        if (rv != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, rv, s,
-                         "ListenCoresBucketsRatio would mix TCP and MPTCP "
-                         "(cannot redirect core's apr_socket_create: %s): "
-                         "remove it, or the MPTCP listeners", reason);
+        if (prepare_duplicates(conf, pconf, s) != OK) {
             return HTTP_INTERNAL_SERVER_ERROR;
         }
         mptcp_listener_part_twins(conf, s->process);
@@ -414,15 +448,18 @@ static int before_bind(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
         int wanted = mptcp_listener_wanted(conf, lr);
 
         next = lr->next;                /* a change inserts behind lr */
+        if (wanted && conf->listen_status != APR_SUCCESS) {
+            /* one that has an MPTCP socket keeps it, but for its duplicates */
+            wanted = !buckets && mptcp_listener_is_mptcp(lr);
+        }
         if (is_inherited(lr, s->process)
-            || mptcp_listener_is_mptcp(lr) == wanted
-            || (wanted && conf->listen_status != APR_SUCCESS)) {
+            || mptcp_listener_is_mptcp(lr) == wanted) {
             continue;
         }
         if (lr->active) {
             mptcp_listener_change(lr, wanted, buckets, s->process);
         }
-        else if (wanted && replace_unbound(lr, conf, s) != OK) {
+        else if (wanted && replace_unbound(lr, conf, pconf, s) != OK) {
             return HTTP_INTERNAL_SERVER_ERROR;
         }
     }

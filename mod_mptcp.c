@@ -21,6 +21,7 @@ static void *create_server_conf(apr_pool_t *p, server_rec *s)
     conf->listeners = apr_array_make(p, 4, sizeof(ap_listen_rec *));
     conf->listen_default = 0;
     conf->listen_status = APR_SUCCESS;
+    conf->listen_refusal = NULL;
     conf->fallback = 1;
     conf->proxy_default = MPTCP_UNSET;
     conf->worker_settings = apr_hash_make(p);

@@ -136,10 +136,11 @@ typedef struct {
     /** MPTCPListenDefault: 1 On, 0 Off (main server only) */
     int listen_default;
     /**
-     * why the kernel gave no MPTCP socket to a listener, or APR_SUCCESS
-     * (main server only)
+     * why listeners that were to be MPTCP are not: an error, or APR_SUCCESS,
+     * and in words what refused and what to do (main server only)
      */
     apr_status_t listen_status;
+    const char *listen_refusal;
     /** MPTCPFallback: 1 On, 0 Off (main server only) */
     int fallback;
     /** MPTCPProxyDefault: 1 On, 0 Off, or MPTCP_UNSET */

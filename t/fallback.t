@@ -53,6 +53,22 @@ $before = $lab->counters('host');
 is(get('127.0.0.1', 8000, '/proxied/file')->{status}, 200, 'proxied');
 is($lab->counter('host', 'MPTcpExtMPCapableACKRX') - $before->{MPTcpExtMPCapableACKRX}, 1,
     '... by MPTCP');
+$httpd->stop;
+
+# With ListenCoresBucketsRatio there are new sockets at every reload, for listeners
+# that have an MPTCP socket, too.
+$httpd = MPTCP::Httpd->new(lab => $lab, ns => 'host',
+    conf => "ListenCoresBucketsRatio 1\nMPTCPListen 127.0.0.1:8001\n");
+$httpd->write_file('file', "content\n");
+ok($httpd->start, 'buckets') or diag $httpd->error_log;
+for my $enabled (0, 0, 1) {
+    $lab->sysctl('host', 'net.mptcp.enabled', $enabled);
+    ok($httpd->graceful, "buckets, net.mptcp.enabled=$enabled and a reload") or diag $httpd->error_log;
+    is(get('127.0.0.1', 8001, '/file')->{status}, 200, '    served');
+    is(mptcp_listeners() > 0, $enabled == 1, '    by ' . ($enabled ? 'MPTCP' : 'TCP'));
+}
+my @said = $httpd->error_log =~ /(listeners serve by plain TCP: the kernel .*ENOPROTOOPT)/g;
+is(@said, 2, '    which is said') or diag $httpd->error_log;
 done_testing();
 
 sub get {

@@ -188,9 +188,26 @@ $faults->says('a mod_proxy without its functions',
 my $buckets = "ListenCoresBucketsRatio 1\nMPTCPListen 127.0.0.1:8001\n";
 $httpd = $faults->server($buckets);
 $faults->set('mprotect ' . EACCES);
-ok(!$httpd->start, 'duplicates, mprotect() refused: does not start');
-like($httpd->error_log, qr/would mix TCP and MPTCP .*remove it, or the MPTCP listeners/,
-    '    and says what to do');
+ok($httpd->start, 'duplicates, mprotect() refused: it starts');
+like($httpd->error_log, qr/MPTCP listeners serve by plain TCP: ListenCores.*mprotect.*remove it/,
+    '    says what to do');
+is($faults->status(8001), 200, '    and serves');
+is($faults->lab->ss('host', '-lM') + 0, 0, '    by TCP');
+$faults->set('');
+ok($httpd->graceful, '    and when it is granted, after a reload');
+is($faults->status(8001), 200, '    serves');
+ok($faults->lab->wait_until(10, sub {
+        my ($tcp, $mptcp) = map { 0 + $faults->lab->ss('host', $_, 'sport = :8001') } '-tl', '-lM';
+        return $mptcp && $tcp == $mptcp }), '    by MPTCP alone');
+$faults->set('mprotect ' . EACCES);
+ok($httpd->graceful, '    refused again, after a reload');
+is($faults->status(8001), 200, '    serves');
+ok($faults->lab->wait_until(10, sub { !$faults->lab->ss('host', '-lM') }), '    by TCP alone');
+$httpd = $faults->server("${buckets}MPTCPFallback Off\n");
+$faults->set('mprotect ' . EACCES);
+ok(!$httpd->start, '    MPTCPFallback Off: does not start');
+like($httpd->error_log, qr/MPTCPFallback Off forbids TCP: ListenCores.*mprotect.*remove it/, '    and says why');
+starts('mprotect ' . EACCES, "ListenCoresBucketsRatio 1\nListen 127.0.0.1:8001\n", undef);
 # Each store takes two calls, and each of the two passes two stores.
 starts('mprotect ' . EACCES . ' 7 7', $buckets, undef);
 $httpd->set_conf("$buckets\nListen 127.0.0.1:8000\n");
