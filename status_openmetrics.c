@@ -34,17 +34,26 @@ static void family(const writer *w, const char *name, int is_counter,
 
 /*
  * A label's value, in ASCII: a URL of the configuration may be anything, not
- * so a label.
+ * so a label.  Other characters are written as a URL has them, %XX.
  */
 static const char *label_value(apr_pool_t *p, const char *value)
 {
-    char *escaped = apr_palloc(p, 2 * strlen(value) + 1), *to = escaped;
+    static const char hex[] = "0123456789ABCDEF";
+    char *escaped = apr_palloc(p, 3 * strlen(value) + 1), *to = escaped;
 
     for (; *value; value++) {
-        if (*value == '\\' || *value == '"') {
+        unsigned char c = *value;
+
+        if (c < 0x20 || c >= 0x7f) {
+            *to++ = '%';
+            *to++ = hex[c >> 4];
+            *to++ = hex[c & 15];
+            continue;
+        }
+        if (c == '\\' || c == '"') {
             *to++ = '\\';
         }
-        *to++ = *value >= 0x20 && *value < 0x7f ? *value : '?';
+        *to++ = c;
     }
     *to = '\0';
     return escaped;
@@ -59,10 +68,10 @@ static void sample(const writer *w, const char *name, int is_counter,
 }
 
 static const char *label(const writer *w, const char *name,
-                         const mptcp_counted *one, const char *protocol)
+                         const char *value, const char *protocol)
 {
     return apr_pstrcat(w->r->pool, "{", name, "=\"",
-                       label_value(w->r->pool, one->name), "\"",
+                       label_value(w->r->pool, value), "\"",
                        protocol ? ",protocol=\"" : "",
                        protocol ? protocol : "", protocol ? "\"" : "", "}",
                        NULL);
@@ -89,7 +98,8 @@ static void listeners(const writer *w, const mptcp_counted *list, int n)
     family(w, "listener_is_mptcp", 0,
            "Whether the socket of a listener that is to be MPTCP is.");
     for (i = 0; i < n; i++) {
-        sample(w, "listener_is_mptcp", 0, label(w, "listener", &list[i], NULL),
+        sample(w, "listener_is_mptcp", 0,
+               label(w, "listener", list[i].name, NULL),
                list[i].is_mptcp);
     }
     family(w, "accepted_connections", 1,
@@ -97,42 +107,64 @@ static void listeners(const writer *w, const mptcp_counted *list, int n)
            "they began with.");
     for (i = 0; i < n; i++) {
         sample(w, "accepted_connections", 1,
-               label(w, "listener", &list[i], "mptcp"), counts[i].mptcp);
+               label(w, "listener", list[i].name, "mptcp"), counts[i].mptcp);
         sample(w, "accepted_connections", 1,
-               label(w, "listener", &list[i], "tcp"), counts[i].tcp);
+               label(w, "listener", list[i].name, "tcp"), counts[i].tcp);
     }
     family(w, "accepted_fallbacks", 1,
            "Of the connections that began with MPTCP, those found to be TCP "
            "at their end.");
     for (i = 0; i < n; i++) {
         sample(w, "accepted_fallbacks", 1,
-               label(w, "listener", &list[i], NULL), counts[i].fallback);
+               label(w, "listener", list[i].name, NULL), counts[i].fallback);
     }
     family(w, "accepted_joins", 1,
            "Subflows besides the first that connections had at their end.");
     for (i = 0; i < n; i++) {
-        sample(w, "accepted_joins", 1, label(w, "listener", &list[i], NULL),
+        sample(w, "accepted_joins", 1, label(w, "listener", list[i].name, NULL),
                counts[i].joins);
     }
 }
 
+/*
+ * Workers that differ only in a password have one name, which may not be there
+ * twice: they are counted together.
+ */
 static void workers(const writer *w, const mptcp_counted *list, int n)
 {
-    int i;
+    apr_hash_t *by_name = apr_hash_make(w->r->pool);
+    struct {
+        const char *name;
+        mptcp_counts counts;
+    } *sums = apr_pcalloc(w->r->pool, (n + 1) * sizeof(*sums));
+    int i, names = 0;
 
+    for (i = 0; i < n; i++) {
+        mptcp_counts one, *sum = apr_hash_get(by_name, list[i].name,
+                                              APR_HASH_KEY_STRING);
+
+        if (!sum) {
+            sums[names].name = list[i].name;
+            sum = &sums[names++].counts;
+            apr_hash_set(by_name, list[i].name, APR_HASH_KEY_STRING, sum);
+        }
+        mptcp_counts_get(&list[i], &one);
+        sum->mptcp += one.mptcp;
+        sum->fallback += one.fallback;
+        sum->tcp += one.tcp;
+    }
     family(w, "backend_connections", 1,
            "Connections established to backends of workers that ask for "
            "MPTCP, by what they became.");
-    for (i = 0; i < n; i++) {
-        mptcp_counts counts;
-
-        mptcp_counts_get(&list[i], &counts);
+    for (i = 0; i < names; i++) {
         sample(w, "backend_connections", 1,
-               label(w, "worker", &list[i], "mptcp"), counts.mptcp);
+               label(w, "worker", sums[i].name, "mptcp"),
+               sums[i].counts.mptcp);
         sample(w, "backend_connections", 1,
-               label(w, "worker", &list[i], "fallback"), counts.fallback);
+               label(w, "worker", sums[i].name, "fallback"),
+               sums[i].counts.fallback);
         sample(w, "backend_connections", 1,
-               label(w, "worker", &list[i], "tcp"), counts.tcp);
+               label(w, "worker", sums[i].name, "tcp"), sums[i].counts.tcp);
     }
 }
 

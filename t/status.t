@@ -38,11 +38,14 @@ ExtendedStatus Off
 KeepAliveTimeout 60
 ProxyPass /backend/ http://127.0.0.1/ multipathtcp=On
 ProxyPass /odd/ "http://127.0.0.6:8001/<i>&'\\\"\xc3\xa9/" multipathtcp=On
+ProxyPass /odder/ "http://127.0.0.6:8001/<i>&'\\\"\xe8/" multipathtcp=On
 ProxyPass /files/ ftp://user:secret@127.0.0.7/ multipathtcp=On
+ProxyPass /others/ ftp://user:other@127.0.0.7/ multipathtcp=On
 <Location /server-status>
     SetHandler server-status
 </Location>
 END
+$conf =~ s/\\x(\w\w)/chr hex $1/ge;      # e with an accent, in UTF-8 and Latin 1
 # The page is where the documentation's example puts it.
 my $manual = do {
     open my $file, '<', dirname(dirname(Cwd::abs_path(__FILE__))) . '/docs/status.md'
@@ -315,7 +318,7 @@ is_deeply(\@keys, [sort @keys], '?auto: in order');
 like($auto, qr/^MPTCPListener\[0\]Name: \[::\]:80$/m, '?auto: a listener');
 my ($mptcp) = $auto =~ /^MPTCPListener\[0\]MPTCP: (\d+)$/m;
 is($mptcp, status()->{listeners}[0]{accepted}{mptcp}, '?auto: its count');
-like($auto, qr/^MPTCPWorker\[2\]Name: http:\/\/127\.0\.0\.1\/$/m, '?auto: a worker');
+like($auto, qr/^MPTCPWorker\[3\]Name: http:\/\/127\.0\.0\.1\/$/m, '?auto: a worker');
 my $section = $lab->capture('server', qw(curl -sS http://127.0.0.1:81/server-status));
 
 # A worker's URL may have a password.
@@ -323,6 +326,8 @@ for my $page (get('html'), get('json'), get('openmetrics'), $auto, $section) {
     my ($url) = $page =~ m{(ftp://.*?127\.0\.0\.7)};
     is($url, 'ftp://user:XXXXXXXX@127.0.0.7', 'no password is shown');
 }
+is(() = get('openmetrics') =~ /"http:\/\/127\.0\.0\.6:8001\/<i>&'\\\\\\"%(?:C3%A9|E8)\/",protocol="tcp"/g, 2,
+    'a label is ASCII, and tells workers apart');
 like($section, qr{<h1>Multipath TCP</h1>.*<td>\[::\]:80</td><td>$mptcp</td>}s,
     'HTML: a section, with ExtendedStatus Off');
 
