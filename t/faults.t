@@ -26,7 +26,7 @@ MPTCPListen [::1]:8001
     <Location />
         ProxyPass !
     </Location>
-    LogFormat "%{MPTCP}^mp %{MPTCP_SUBFLOWS}^mp %{MPTCP_TOKEN}^mp %{MPTCP_BYTES_SENT}^mp %{MPTCP_SUBFLOWS_TOTAL}^mp" v
+    LogFormat "%{MPTCP}^mp %{MPTCP_SUBFLOWS}^mp %{MPTCP_TOKEN}^mp %{MPTCP_BYTES_SENT}^mp %{MPTCP_SUBFLOWS_TOTAL}^mp %q" v
     CustomLog logs/variables v
 </VirtualHost>
 END
@@ -288,15 +288,15 @@ sub serves {
     return;
 }
 
-# What the log says of one MPTCP connection.
+# What the log says of one MPTCP connection, told from others by its query.
+my $asked;
 sub variables {
-    my $name = $httpd->root . '/logs/variables';
-    my $from = -s $name // 0;
-    my $r = $faults->get('127.0.0.1', 8001, mptcp => 1);
+    my $query = '?' . ++$asked;
+    my $r = $faults->get('127.0.0.1', 8001, mptcp => 1, path => "/file$query");
     return "status $r->{status}, $r->{error}" if $r->{status} != 200;
-    $lab->wait_until(10, sub { (-s $name // 0) > $from });
-    open my $log, '<', $name or return "no log: $!";
-    seek $log, $from, 0;
-    chomp(my $line = <$log> // '');
+    my ($line) = $lab->wait_until(10, sub {
+        open my $log, '<', $httpd->root . '/logs/variables' or return;
+        return (join('', <$log>) =~ /^(.*) \Q$query\E\n/m)[0];
+    }) || 'nothing';
     return $line =~ s/^(\S+ \S+ )[0-9a-f]+/$1TOKEN/r =~ s/^((?:\S+ ){3})\d+/$1BYTES/r;
 }
