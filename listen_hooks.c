@@ -190,12 +190,10 @@ static int kernel_refused(mptcp_server_conf *conf, const ap_listen_rec *lr,
 }
 
 /*
- * check_config, which httpd -t runs as well as every start and restart, ahead
- * of open_logs: if a listener lacks an MPTCP socket that it is to have, ask
- * the kernel for one.  With buckets it is to have more at every restart.
+ * If a listener lacks an MPTCP socket that it is to have, ask the kernel for
+ * one.  With buckets it is to have more at every restart.
  */
-static int check_kernel(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
-                        server_rec *s)
+static int check_kernel(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
 {
     mptcp_server_conf *conf = mptcp_main_conf();
     const ap_listen_rec *lr;
@@ -203,7 +201,6 @@ static int check_kernel(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     apr_status_t rv;
     int buckets = has_buckets();
 
-    (void)plog;
     note_inherited(s->process);
     for (lr = ap_listeners; lr; lr = lr->next) {
         if (mptcp_listener_wanted(conf, lr) && !is_inherited(lr, s->process)
@@ -221,15 +218,26 @@ static int check_kernel(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
         rv = try_listener(lr, sd, ptemp);
         apr_socket_close(sd);
     }
-    if (rv == APR_SUCCESS) {
+    return rv == APR_SUCCESS ? OK : kernel_refused(conf, lr, rv, pconf, s);
+}
+
+/*
+ * check_config, for httpd -t.  A server asks in before_bind(): httpd -k stop,
+ * which gets this far, is not to be kept from it by what the kernel refuses.
+ */
+static int test_kernel(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                       server_rec *s)
+{
+    (void)plog;
+    if (ap_run_mode != AP_SQ_RM_CONFIG_TEST) {
         return OK;
     }
-    if (kernel_refused(conf, lr, rv, pconf, s) != OK) {
+    if (check_kernel(pconf, ptemp, s) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     /* a server says so in after_bind(), when its error log is open */
-    if (ap_run_mode == AP_SQ_RM_CONFIG_TEST) {
-        warn_of_fallback(conf, s);
+    if (mptcp_main_conf()->listen_status != APR_SUCCESS) {
+        warn_of_fallback(mptcp_main_conf(), s);
     }
     return OK;
 }
@@ -436,7 +444,9 @@ static int before_bind(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     ap_listen_rec *lr, *next;
 
     (void)plog;
-    (void)ptemp;
+    if (check_kernel(pconf, ptemp, s) != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     if (buckets) {
         if (prepare_duplicates(conf, pconf, s) != OK) {
             return HTTP_INTERNAL_SERVER_ERROR;
@@ -506,7 +516,7 @@ void mptcp_listen_register_hooks(void)
         "event.c", "worker.c", "prefork.c", "core.c", NULL
     };
 
-    ap_hook_check_config(check_kernel, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(test_kernel, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_open_logs(before_bind, NULL, mpms_and_core,
                       APR_HOOK_REALLY_FIRST);
     /* MIDDLE is after all of these: the listeners are bound, the log open */

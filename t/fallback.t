@@ -69,6 +69,22 @@ for my $enabled (0, 0, 1) {
 }
 my @said = $httpd->error_log =~ /(listeners serve by plain TCP: the kernel .*ENOPROTOOPT)/g;
 is(@said, 2, '    which is said') or diag $httpd->error_log;
+$httpd->stop;
+
+# MPTCPFallback Off keeps httpd from starting, not from being stopped.
+$httpd = MPTCP::Httpd->new(lab => $lab, ns => 'host',
+    conf => "MPTCPFallback Off\nMPTCPListen 127.0.0.1:8001\n");
+ok($httpd->start, 'MPTCPFallback Off') or diag $httpd->error_log;
+$lab->sysctl('host', 'net.mptcp.enabled', 0);
+my ($status, $output) = $httpd->config_test;
+isnt($status, 0, '    net.mptcp.enabled=0: httpd -t fails');
+like($output, qr/MPTCPFallback Off forbids TCP: the kernel .*ENOPROTOOPT/, '    which it explains');
+($status, $output) = $httpd->run_beside('-k', 'stop');
+is($status, 0, '    httpd -k stop does not') or diag $output;
+ok($lab->wait_until(10, sub { !$httpd->alive }), '    and httpd stops');
+ok(!$httpd->start, '    it does not start');
+like($httpd->error_log, qr/MPTCPFallback Off forbids TCP/, '    which is said');
+$lab->sysctl('host', 'net.mptcp.enabled', 1);
 done_testing();
 
 sub get {
