@@ -14,8 +14,6 @@
 
 #include <stdio.h>
 
-module mptcp_module;                    /* its module_index is 0 */
-
 #define WORDS_MAX 32
 
 static const char *call(cmd_parms *cmd, const char *line,

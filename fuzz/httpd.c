@@ -12,6 +12,8 @@
 #include <string.h>
 #include <strings.h>
 
+module mptcp_module;                    /* its module_index is 0 */
+
 server_rec *ap_server_conf;
 ap_directive_t *ap_conftree;
 ap_listen_rec *ap_listeners;

@@ -9,8 +9,6 @@
 
 #include "fuzz.h"
 
-module mptcp_module;                    /* its module_index is 0 */
-
 #define WORDS_MAX 64
 
 int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer)

@@ -131,6 +131,17 @@ for my $fault ('answer.refuse ' . EPERM, 'nla_nest_start 0') {
     is(scalar(() = $lab->endpoints('host')), 0, '    and removes it');
 }
 
+# Limits, too: one of the answers at the stop is to their being put back.
+ok((grep {
+        $httpd = $faults->server("${conf}MPTCPLimits subflows=3\n");
+        $httpd->start or diag $httpd->error_log;
+        $faults->set('answer.refuse ' . EPERM . " $_ $_");
+        $httpd->stop;
+        $lab->limits('host', subflows => 2);
+        $httpd->error_log =~ /limits are left behind.*ip mptcp limits set subflows 2/;
+    } 2 .. 6), 'limits could not be put back at the stop: says so');
+$faults->set('');
+
 # The file that this takes cannot be written.
 for my $what (qw(mkstemp rename)) {
     $httpd = $faults->starts("$what " . ENOSPC, $conf . $paths);
