@@ -121,8 +121,8 @@ static void listeners(const writer *w, const mptcp_counted *list, int n)
     family(w, "accepted_joins", 1,
            "Subflows besides the first that connections had at their end.");
     for (i = 0; i < n; i++) {
-        sample(w, "accepted_joins", 1, label(w, "listener", list[i].name, NULL),
-               counts[i].joins);
+        sample(w, "accepted_joins", 1,
+               label(w, "listener", list[i].name, NULL), counts[i].joins);
     }
 }
 
