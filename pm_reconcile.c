@@ -646,6 +646,17 @@ static int apply_configuration(apr_pool_t *pconf, apr_pool_t *plog,
     return OK;
 }
 
+static int count_pending(const mptcp_server_conf *conf)
+{
+    int i, pending = 0;
+
+    for (i = 0; i < conf->endpoints->nelts; i++) {
+        pending += APR_ARRAY_IDX(conf->endpoints, i,
+                                 mptcp_wanted_endpoint).pending;
+    }
+    return pending;
+}
+
 /*
  * monitor, in the parent, every ten seconds or so: endpoints which could not
  * be added may be possible now.  At boot httpd often starts before the last
@@ -657,23 +668,16 @@ static int add_pending(apr_pool_t *pconf, server_rec *s)
 {
     const mptcp_server_conf *conf = mptcp_main_conf();
     pm_work work = { .s = s, .state = mptcp_pm_state_of(s->process->pool) };
-    int i, any = 0;
+    int pending = count_pending(conf);
 
-    for (i = 0; i < conf->endpoints->nelts; i++) {
-        any |= APR_ARRAY_IDX(conf->endpoints, i,
-                             mptcp_wanted_endpoint).pending;
-    }
-    if (!any || !work.state || work.state->owner != getpid()
+    if (!pending || !work.state || work.state->owner != getpid()
         || apr_pool_create(&work.p, pconf) != APR_SUCCESS) {
         return DECLINED;
     }
     if (mptcp_pm_open(work.p, &work.pm) == APR_SUCCESS) {
-        mptcp_pm_state before;
-
-        memcpy(&before, work.state, sizeof(before));
         add_missing(&work, conf, look_up_interfaces(work.p, conf), 1);
         mptcp_pm_close(work.p, work.pm);
-        if (memcmp(&before, work.state, sizeof(before)) != 0) {
+        if (count_pending(conf) != pending) {
             mptcp_pm_state_save(work.state, s, work.p);
         }
     }
