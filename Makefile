@@ -96,12 +96,9 @@ check-tsan: build/tsan/Makefile
 #                         server that is reloaded all the time; threads.t and
 #                         status_counters.t have load, too
 #   proxy_concurrency.t   1,000 threads in one child, valgrind's limit is 500
-#   restarts.t            expects a request right after a reload to be served by
-#                         the new children; the old ones, slow to end, still do
-#   listen.t              httpd -X, which may crash as it ends (valgrind.supp)
 # and there is nothing to be seen in those that start no httpd of their own:
 NOT_UNDER_VALGRIND = $(addprefix t/,listen_change.t soak.t \
-    proxy_concurrency.t restarts.t listen.t \
+    proxy_concurrency.t \
     connection.t docs.t findings.t fuzz.t rate_picture.t)
 VALGRIND_TESTS ?= $(filter-out $(NOT_UNDER_VALGRIND),$(wildcard t/*.t))
 

@@ -43,9 +43,11 @@ for my $order (qw(first last)) {
     # Without any worker that asks, mod_proxy is as if we were not there.
     $httpd->set_conf($conf =~ s/multipathtcp=On//r);
     ok($httpd->graceful, 'graceful restart without multipathtcp=On');
-    is(by_mptcp('/on/file'), 0, 'the worker connects by TCP');
+    # (An old child may still answer at first.)
+    ok($lab->wait_until(20, sub { !by_mptcp('/on/file') }), 'the worker connects by TCP');
     $httpd->set_conf($conf);
     ok($httpd->graceful, 'and with it again');
+    ok($lab->wait_until(20, sub { by_mptcp('/on/file') }), 'the worker connects by MPTCP');
     serves('after it');
 
     my $pid = $httpd->pid;
