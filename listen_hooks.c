@@ -137,7 +137,8 @@ static int has_buckets(void)
  * Can this socket become a listener?  Some refuse later than at its birth:
  * security policies, since the kernel makes the first subflow only when it is
  * bound (Linux 6.5), and old kernels, where MPTCP lacks an option that core
- * asks for.  Tried on any port of the address.  Whether the address is here
+ * asks for.  Tried on any port of the address, or on its own where a policy
+ * allows that alone (systemd's SocketBindAllow).  Whether the address is here
  * is another matter, which core has words for.
  */
 static apr_status_t try_listener(const ap_listen_rec *lr, apr_socket_t *sd,
@@ -152,6 +153,9 @@ static apr_status_t try_listener(const ap_listen_rec *lr, apr_socket_t *sd,
     }
     address->sa.sin.sin_port = 0;       /* where sin6_port is, too */
     rv = apr_socket_bind(sd, address);
+    if (rv == EPERM || rv == EACCES) {
+        rv = apr_socket_bind(sd, lr->bind_addr);
+    }
     if (rv == EADDRINUSE || rv == EADDRNOTAVAIL) {
         return APR_SUCCESS;
     }

@@ -187,6 +187,8 @@ static void endpoint_of(const struct ifaddrs *ifa, mptcp_endpoint *ep)
 /*
  * A host of several addresses announces none.  One address an interface and
  * family is enough: temporary IPv6 addresses and aliases are no further path.
+ * No more lines are offered than may be written: a host may have thousands of
+ * interfaces, and the status page asks for this with every request.
  */
 static void check_announced(const report *r)
 {
@@ -217,7 +219,7 @@ static void check_announced(const report *r)
                 break;
             }
         }
-        if (earlier != ifa) {
+        if (earlier != ifa || ++count > MPTCP_ENDPOINTS_MAX) {
             continue;
         }
         endpoint_of(ifa, &ep);
@@ -225,7 +227,9 @@ static void check_announced(const report *r)
                            mptcp_endpoint_text(r->p, &ep, ifa->ifa_name), "'",
                            NULL);
         lines = lines ? apr_pstrcat(r->p, lines, ", ", line, NULL) : line;
-        count++;
+    }
+    if (count > MPTCP_ENDPOINTS_MAX) {
+        lines = apr_pstrcat(r->p, lines, ", and so on", NULL);
     }
     if (count > 1) {
         WARN(r, "clients learn of no second address, though this host has "

@@ -92,6 +92,9 @@ for my $fault ('bind ' . EACCES, 'bind ' . EPERM, 'listen ' . EOPNOTSUPP, 'liste
     starts($fault, $conf, 0, $tcp) if $fault ne 'bind ' . EPERM;
     refuses($fault, $conf, qr/MPTCPFallback Off forbids TCP/);
 }
+# A policy may allow the listener's own port alone.
+starts('bind ' . EPERM . ' 1 1', "MPTCPListen 127.0.0.1:8001\nMPTCPFallback Off\n", undef);
+is(0 + $faults->lab->ss('host', '-lM'), 1, 'bind to any port refused: by MPTCP');
 starts('setsockopt.41.26 ' . EOPNOTSUPP, 'MPTCPListen [::1]:8001', undef, $tcp);
 is($faults->get('::1', 8001)->{status}, 200, 'IPV6_V6ONLY refused: serves');
 refuses("socket $_", $conf, qr/MPTCPFallback Off forbids TCP/)

@@ -114,6 +114,18 @@ warns([warnings_of(['MPTCPListen 80'])], 'a host of several addresses announces 
 $lab->run(undef, qw(ip -n server address add 10.91.1.102/24 dev s1));
 warns([warnings_of(['MPTCPListen 80'])], 'an interface of two addresses of a family',
     qr/this host has 4; .*'MPTCPEndpoint 10\.91\.1\.2 dev s1 signal', 'MPTCPEndpoint 10\.91\.2/);
+my $many = 0;
+for my $i (1 .. 3) {
+    $lab->run(undef, qw(ip -n server link add), "many$i", qw(type veth peer name), "more$i");
+    for my $dev ("many$i", "more$i") {
+        $lab->run(undef, qw(ip -n server link set), $dev, 'up');
+        $lab->run(undef, qw(ip -n server address add), '10.92.' . ++$many . '.2/24', 'dev', $dev);
+    }
+}
+@said = warnings_of(['MPTCPListen 80']);
+warns(\@said, 'a host of more addresses than can be announced', qr/this host has 10; .*, and so on$/);
+is(scalar(() = "@said" =~ /'MPTCPEndpoint /g), 8, '    names as many as the kernel takes');
+$lab->run(undef, qw(ip -n server link delete), "many$_") for 1 .. 3;
 $lab->run(undef, qw(ip -n server address delete 10.91.1.102/24 dev s1));
 
 is_deeply([warnings_of(['MPTCPListen 127.0.0.1:80', 'MPTCPListen [::1]:81', @$_])], [],
