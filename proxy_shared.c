@@ -216,6 +216,13 @@ static void compare(line_reader *reader, const worker_line *line)
                    == (ap_cstr_casecmp(line->value, "on") == 0)) {
         return;
     }
+    if (*worker->s->uds_path) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, line->s,
+                     "%s:%d: multipathtcp=%s has no effect: unix:%s is no TCP",
+                     line->line->filename, line->line->line_num, line->value,
+                     worker->s->uds_path);
+        return;
+    }
     maker = maker_of(reader, worker, line);
     if (maker == line) {
         /* a later ProxySet has changed it, as it may */

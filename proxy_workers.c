@@ -170,6 +170,9 @@ static int withdraw_worker_param(apr_pool_t *pconf, apr_pool_t *plog,
 /* What the configuration said of a worker, or NULL; for check_config. */
 static const int *worker_setting(const proxy_worker *worker)
 {
+    if (*worker->s->uds_path) {
+        return SETTING(0);              /* a Unix domain socket is none */
+    }
 #ifdef HAVE_SOCK_PROTO
     if (worker->s->sock_proto) {
         return SETTING(worker->s->sock_proto == IPPROTO_MPTCP);

@@ -364,6 +364,19 @@ is(scalar(() = $remarks =~ /has no effect/g), 3,
     'nothing is said of lines that agree, override or have a worker of their own')
     or diag($remarks);
 
+# A backend at a Unix domain socket
+my $unix = $lab->remarks(<<'END');
+MPTCPProxyDefault On
+ProxyPass /a/ unix:/run/a|http://a/ multipathtcp=On
+ProxyPass /b/ unix:/run/b|http://b/
+ProxyPass /c/ unix:/run/c|http://c/ multipathtcp=Off
+<Proxy balancer://unix>
+    BalancerMember unix:/run/d|http://d/ multipathtcp=On
+</Proxy>
+END
+is_deeply([$unix =~ m{\d+: multipathtcp=On has no effect: unix:/run/(\w) is no TCP$}mg], [qw(a d)],
+    'a Unix domain socket') or diag $unix;
+
 # and what was said is so
 $lab->proxy(join '', "Listen 127.0.0.1:8001\n", $shared =~ s/\*:8000/127.0.0.1:8001/r);
 $lab->is_tcp('/b/x', 'the ignored line connects as the winning one');
