@@ -170,9 +170,6 @@ static int withdraw_worker_param(apr_pool_t *pconf, apr_pool_t *plog,
 /* What the configuration said of a worker, or NULL; for check_config. */
 static const int *worker_setting(const proxy_worker *worker)
 {
-    if (*worker->s->uds_path) {
-        return SETTING(0);              /* a Unix domain socket is none */
-    }
 #ifdef HAVE_SOCK_PROTO
     if (worker->s->sock_proto) {
         return SETTING(worker->s->sock_proto == IPPROTO_MPTCP);
@@ -214,6 +211,18 @@ int mptcp_proxy_default(const server_rec *s)
 
 /* ---- settling --------------------------------------------------------- */
 
+/* A Unix domain socket is none, whatever is said. */
+static int is_tcp(const proxy_worker *worker)
+{
+    return !*worker->s->uds_path;
+}
+
+static void settle(apr_hash_t *workers, const proxy_worker *worker,
+                   const int *setting)
+{
+    set_by_pointer(workers, worker, is_tcp(worker) ? setting : SETTING(0));
+}
+
 /*
  * A virtual host that has nothing of mod_proxy's, or no worker, of its own
  * shares the main server's records of direct workers, and with them pooled
@@ -234,7 +243,7 @@ static void part_direct(const server_rec *s, proxy_server_conf *proxy,
  * server's own may have the same URL; mod_proxy then uses the first, which is
  * inherited, and the parameter of the last, which is the server's own, is
  * what its administrator wants.  (A worker of ProxyPassMatch is not the one
- * of ProxyPass with the same URL.)
+ * of ProxyPass with the same URL, nor is that of a Unix domain socket.)
  */
 static void settle_direct(const server_rec *s, apr_array_header_t *list,
                           apr_hash_t *workers, apr_pool_t *ptemp)
@@ -249,7 +258,7 @@ static void settle_direct(const server_rec *s, apr_array_header_t *list,
         const proxy_worker *worker = &APR_ARRAY_IDX(list, i, proxy_worker);
         const int *setting = worker_setting(worker);
 
-        if (setting) {
+        if (setting && is_tcp(worker)) {
             apr_hash_set(by_name[IS_PATTERN(worker)],
                          mptcp_worker_name(worker), APR_HASH_KEY_STRING,
                          setting);
@@ -263,7 +272,7 @@ static void settle_direct(const server_rec *s, apr_array_header_t *list,
 
         /* shared with the main server, which comes first? */
         if (!get_by_pointer(workers, worker)) {
-            set_by_pointer(workers, worker, setting ? setting : otherwise);
+            settle(workers, worker, setting ? setting : otherwise);
         }
     }
 }
@@ -292,7 +301,7 @@ static void settle_members(const server_rec *s, apr_array_header_t *balancers,
                                                        proxy_worker *);
             const int *own = worker_setting(worker);
 
-            set_by_pointer(conf->workers, worker, own ? own : setting);
+            settle(conf->workers, worker, own ? own : setting);
         }
     }
 }

@@ -408,6 +408,18 @@ END
         for qw(a b);
 }
 
+# A Unix domain socket with that URL is a worker of its own.
+for my $said ('', ' multipathtcp=Off') {
+    $lab->proxy(<<"END");
+Listen 127.0.0.1:8001
+ProxyPass /a/ $u/ multipathtcp=On disablereuse=On
+<VirtualHost 127.0.0.1:8001>
+    ProxyPass /b/ unix:/nonexistent/socket|$u/$said
+</VirtualHost>
+END
+    $lab->is_counted('http://127.0.0.1:8001/a/x', 1, 1, "a URL that a Unix domain socket has, too$said");
+}
+
 # A member of a balancer is no worker to ProxySet: mod_proxy refuses its URL, and
 # a section for it makes another worker.
 my $member = "<Proxy balancer://x>\nBalancerMember $u disablereuse=On\n</Proxy>\nProxyPass / balancer://x/\n";
