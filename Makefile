@@ -98,8 +98,7 @@ check-tsan: build/tsan/Makefile
 #   proxy_concurrency.t   1,000 threads in one child, valgrind's limit is 500
 # and there is nothing to be seen in those that start no httpd of their own:
 NOT_UNDER_VALGRIND = $(addprefix t/,listen_change.t soak.t \
-    proxy_concurrency.t \
-    connection.t docs.t findings.t fuzz.t rate_picture.t)
+    proxy_concurrency.t connection.t docs.t findings.t fuzz.t rate_picture.t)
 VALGRIND_TESTS ?= $(filter-out $(NOT_UNDER_VALGRIND),$(wildcard t/*.t))
 
 check-valgrind: all

@@ -508,8 +508,10 @@ static apr_status_t apply_limits(pm_work *work, const mptcp_limits *wanted)
             return APR_SUCCESS;
         }
     }
-    /* Noted on another error, too: it may have been done.  If not, the values
-     * differ, and nothing is put back. */
+    /*
+     * Noted on another error, too: it may have been done.  If not, the values
+     * differ, and nothing is put back.
+     */
     memcpy(work->state->limit, limit, sizeof(limit));
     return rv;
 }

@@ -38,16 +38,13 @@ static void family(const writer *w, const char *name, int is_counter,
  */
 static const char *label_value(apr_pool_t *p, const char *value)
 {
-    static const char hex[] = "0123456789ABCDEF";
     char *escaped = apr_palloc(p, 3 * strlen(value) + 1), *to = escaped;
 
     for (; *value; value++) {
         unsigned char c = *value;
 
         if (c < 0x20 || c >= 0x7f) {
-            *to++ = '%';
-            *to++ = hex[c >> 4];
-            *to++ = hex[c & 15];
+            to += apr_snprintf(to, sizeof("%XX"), "%%%02X", c);
             continue;
         }
         if (c == '\\' || c == '"') {

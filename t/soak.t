@@ -157,11 +157,10 @@ for (my $slice = 0; time < $end; $slice++) {
     }
     # they end by themselves
     wait_for_loads();
-    my ($requests, $failed, $what) = results(grep { !is_by(qr/h2load/, $_) } @files);
+    my ($requests, $failed, $what, $again) = results(grep { !is_by(qr/h2load/, $_) } @files);
     $total{requests} += $requests;
-    my @http2 = grep { is_by(qr/soak_http2/, $_) } @files;
-    $total{'HTTP/2'} += (results(@http2))[0];
-    $total{'asked again'} += asked_again(@http2);
+    $total{'asked again'} += $again;
+    $total{'HTTP/2'} += (results(grep { is_by(qr/soak_http2/, $_) } @files))[0];
     my ($by_h2load, $away) = results(grep { is_by(qr/h2load/, $_) } @files);
     $total{h2load} += $by_h2load;
     $total{'h2load told to go away'} += $away if !$kills;
@@ -254,20 +253,14 @@ sub is_by {
     return grep {/$program/} @{ $loads[$i] };
 }
 
-sub asked_again { return sum0(map { contents($_) =~ /^asked again: (\d+)/m } @_) }
-
-sub contents {
-    my ($file) = @_;
-    open my $in, '<', $file or die "$file: $!";
-    return do { local $/; <$in> } // '';
-}
-
-# (requests, how many of them failed, what was printed of that)
+# (requests, how many of them failed, what was printed of that, how many were
+# asked again)
 sub results {
     my (@files) = @_;
-    my ($requests, $failed, $what) = (0, 0, '');
+    my ($requests, $failed, $what, $again) = (0, 0, '', 0);
     for my $file (@files) {
-        my $text = contents($file);
+        open my $in, '<', $file or die "$file: $!";
+        my $text = do { local $/; <$in> } // '';
         my $bad = 0;
         $requests += $_ for $text =~ /^\s*(\d+) requests in/mg, $text =~ /^requests: (\d+) total/mg;
         $bad += $_ for $text =~ /Non-2xx or 3xx responses: (\d+)/g;
@@ -277,8 +270,9 @@ sub results {
         $bad++ if $text !~ /requests in|^requests:/m;
         $what .= $text if $bad;
         $failed += $bad;
+        $again += $_ for $text =~ /^asked again: (\d+)/mg;
     }
-    return ($requests, $failed, $what);
+    return ($requests, $failed, $what, $again);
 }
 
 sub mptcp_ports {
