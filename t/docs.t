@@ -24,7 +24,7 @@ finds('docs/variables.md', qr/, directory \|/, ' |', qr/MPTCPEnvVars: Context an
 finds('docs/directives.md', qr/\(listeners\.md#mptcplisten\)/, '()', qr/no link to MPTCPListen:/);
 finds('README.md', qr/\bMPTCPListenDefault\b/, "MPTCPListenDefaut",
     qr/^README\.md: there is no directive MPTCPListenDefaut$/m);
-finds('conf/examples/two-uplinks.conf', qr/^MPTCPLimits .*/m, 'MPTCPLimit 2',
+finds('conf/examples/two-uplinks.conf', qr/^ *MPTCPLimits .*/m, "    MPTCPLimit 2",
     qr/^conf\/examples\/two-uplinks\.conf: there is no directive MPTCPLimit$/m,
     qr/^docs\/recipes\.md: the block behind the link .* differs/m);
 finds('mod_mptcp.c', qr/AP_INIT_FLAG\("MPTCPFallback"/, 'AP_INIT_FLAG("MPTCPNew"',

@@ -1,6 +1,7 @@
-# conf/: every example, and every line that mptcp.conf offers, passes `httpd -t`
-# and does in the laboratory what it is there for, as the kernel counts. Every
-# block of configuration in the manual passes `httpd -t`.
+# conf/examples: every example, and every line that multipath.conf offers, passes
+# `httpd -t`, does in the laboratory what it is there for, as the kernel counts,
+# and leaves httpd able to start when the module is gone. Every block of
+# configuration in the manual passes `httpd -t`.
 #
 # 192.0.2.0/24 of the documentation is path 1, 198.51.100.0/24 is path 2.
 
@@ -19,17 +20,48 @@ MPTCP::Lab->enter;
 my $top  = dirname(dirname(abs_path(__FILE__)));
 my @load = qw(mime env setenvif headers alias rewrite status authz_host
     proxy proxy_http proxy_connect proxy_balancer lbmethod_byrequests slotmem_shm
-    proxy_hcheck);
+    proxy_hcheck ssl socache_shmcb);
+
+# For the example with TLS, where it looks for them here.
+my $said = qx{openssl req -x509 -nodes -days 2 -subj /CN=www.example.com -newkey ec \\
+    -pkeyopt ec_paramgen_curve:prime256v1 -keyout '$ENV{TMPDIR}/privkey.pem' \\
+    -out '$ENV{TMPDIR}/fullchain.pem' 2>&1};
+$? == 0 or die "openssl: $said\n";
 
 my %example = map { (basename($_, '.conf') => slurp($_)) } glob "$top/conf/examples/*.conf";
 
-# --- mptcp.conf
+# --- multipath.conf
 
-my $shipped = slurp("$top/conf/mptcp.conf");
-unlike($shipped, qr/^[^#\n]/m, 'mptcp.conf: no line is in force');
-my $offered = $shipped =~ s/^#(?=MPTCP|<|    )//gmr;
-isnt($offered, $shipped, 'mptcp.conf: lines are offered');
-passes('mptcp.conf, all it offers', "Listen 80\n$offered");
+my $shipped = $example{multipath};
+unlike($shipped, qr/^(?!<\/?IfModule)[^#\n]/m, 'multipath.conf: no line is in force');
+my $offered = $shipped =~ s/^#(?=MPTCP|GlobalLog|<|    )//gmr;
+isnt($offered, $shipped, 'multipath.conf: lines are offered');
+$example{multipath} = $offered;
+
+# --- Without the module, as after its removal
+
+for my $name (sort keys %example) {
+    my ($status, $output) = checked(example($name, 'lo'), module => 0);
+    if ($name eq 'trunk-options') {
+        like($output, qr/ProxyPass unknown Worker (?:hcheck )?parameter/,
+            "$name.conf does not survive, as the manual says");
+        next;
+    }
+    is($status, 0, "$name.conf passes httpd -t without the module") or diag $output;
+}
+# What the manual says of single lines.
+my %survives = (
+    'Listen 80 options=multipathtcp'        => 1,
+    'Listen 443 https options=multipathtcp' => 0,
+    'MPTCPListen 80'                        => 0,
+    'LogFormat "%{MPTCP}^mp" words'         => 0,
+    'Header set X-MPTCP "expr=%{MPTCP}"'    => 0,
+    'ProxyPass / http://127.0.0.1:81/ multipathtcp=On' => 0,
+);
+for my $line (sort keys %survives) {
+    my ($status) = checked($line, module => 0);
+    is($status == 0 ? 1 : 0, $survives{$line}, "without the module: $line");
+}
 
 # --- The manual
 
@@ -37,7 +69,8 @@ for my $page ('README.md', map {"docs/$_"} map { basename($_) } glob "$top/docs/
     my $number = 0;
     my $text   = slurp("$top/$page");
     while ($text =~ /^```apache\n(.*?)^```$/msg) {
-        passes("$page, block " . ++$number, $1);
+        # certificates are elsewhere here
+        passes("$page, block " . ++$number, $1 =~ s{/etc/ssl/www\.example\.com}{$ENV{TMPDIR}}gr);
     }
 }
 
@@ -47,7 +80,9 @@ my $lab = MPTCP::Lab->two_paths(rate => '50mbit');
 my $size = 2_000_000;
 my %run  = (
     'mobile-downloads' => \&mobile_downloads,
+    'multipath'        => sub { announced('multipath') },
     'two-uplinks'      => sub { announced('two-uplinks') },
+    'tls-virtual-host' => \&tls_virtual_host,
     'load-balancer'    => \&load_balancer,
     'reverse-proxy'    => \&reverse_proxy,
     'status'           => \&status,
@@ -69,13 +104,18 @@ sub slurp {
 
 sub passes {
     my ($what, $conf) = @_;
-    $conf =~ s/^LoadModule mptcp_module.*\n//gm;    # it is loaded
-    $conf =~ s/^(?:User|Group|ErrorLog) .*\n//gm;
-    my $listen = $conf =~ /^(?:MPTCP)?Listen /m ? '' : "Listen 80\n";
-    my $httpd  = MPTCP::Httpd->new(load => \@load, conf => "$listen$conf");
-    my ($status, $output) = $httpd->config_test;
+    my ($status, $output) = checked($conf);
     is($status, 0, "$what passes httpd -t") or diag $output;
     return;
+}
+
+# `httpd -t`, with whatever a fragment takes to be a whole configuration:
+# (status, output).
+sub checked {
+    my ($conf, %o) = @_;
+    my $listen = $conf =~ /^\s*(?:MPTCP)?Listen\s/m ? '' : "Listen 80\n";
+    my $httpd = MPTCP::Httpd->new(load => \@load, conf => "$listen$conf", %o);
+    return $httpd->config_test;
 }
 
 # An example, with the laboratory's addresses and devices.
@@ -85,6 +125,7 @@ sub example {
     $conf =~ s/\b192\.0\.2\./10.91.1./g;
     $conf =~ s/\b198\.51\.100\./10.91.2./g;
     $conf =~ s/\beth1\b/$device/g;
+    $conf =~ s{/etc/ssl/www\.example\.com}{$ENV{TMPDIR}}g;
     return $conf;
 }
 
@@ -130,7 +171,7 @@ sub uses_both {
 
 sub announced {
     my ($name) = @_;
-    my $httpd = serve($name, 'server', example($name, 's2'));
+    my $httpd = serve($name, 'server', "Listen 80\n" . example($name, 's2'));
     $lab->limits('client', add_addr_accepted => 2);
     uses_both($name);
     return $httpd;
@@ -152,6 +193,17 @@ sub mobile_downloads {
     $lab->run('client', qw(ip route add default via 10.91.2.2 dev c2 table 100));
     $lab->run('client', qw(ip rule add from 10.91.2.1 table 100));
     uses_both('mobile-downloads');
+    works_as_the_readme_checks();
+    return;
+}
+
+# "Check that it works", as it stands there.
+sub works_as_the_readme_checks {
+    my ($check) = slurp("$top/README.md") =~ /^## Check that it works\n.*?^```sh\n(.*?)^```/ms;
+    my $said = $lab->capture('server', 'sh', '-ec', "unset http_proxy\n$check");
+    like($said, qr/^LISTEN .*:80 /m, 'README: the listener is there');
+    my ($before, $after) = $said =~ /^MPTcpExtMPCapableACKRX +(\d+)/mg;
+    is($after, $before + 1, '... and takes a client by MPTCP');
     return;
 }
 
@@ -165,7 +217,9 @@ sub reverse_proxy {
 
 # From this host alone, and it tells of the listener.
 sub status {
-    my $httpd = serve('status', 'server', "MPTCPListen 80\n" . example('status'),
+    # a virtual host that passes on all there is
+    my $httpd = serve('status', 'server', "MPTCPListen 80\n" . example('status')
+            . "<VirtualHost *:80>\nProxyPass / http://127.0.0.1:9/\n</VirtualHost>\n",
         warns => qr/clients learn of no second address/);
     my %page = map {
         ($_->[0] => MPTCP::Client::get(lab => $lab, ns => $_->[0], port => 80, keep => 1,
@@ -174,6 +228,18 @@ sub status {
     is($page{server}{status}, 200, 'status.conf: there for this host');
     like($page{server}{body}, qr/"address": *"\[::\]:80"/, '... with the listener');
     is($page{client}{status}, 403, '... and not for another');
+    return;
+}
+
+# A client with TLS, which its users have.
+sub tls_virtual_host {
+    my $httpd = serve('tls-virtual-host', 'server', example('tls-virtual-host'),
+        warns => qr/clients learn of no second address/);
+    my $before = $lab->counter('server', 'MPTcpExtMPCapableACKRX');
+    my $bytes  = $lab->capture('client', qw(mptcpize run curl -k -sS --noproxy * -o /dev/null
+        -w %{size_download} https://10.91.1.2/file));
+    is($bytes, $size, 'tls-virtual-host.conf: served by TLS');
+    is($lab->counter('server', 'MPTcpExtMPCapableACKRX') - $before, 1, '... and MPTCP');
     return;
 }
 

@@ -19,6 +19,7 @@ use Carp qw(croak);
 use File::Temp ();
 use POSIX ();
 use Socket qw(AF_INET SOCK_STREAM);
+use MPTCP::Delay;
 use MPTCP::Sandbox;
 
 use constant IPPROTO_MPTCP => 262;
@@ -66,6 +67,7 @@ sub new {
 #   paths   => 2          how many
 #   rate    => undef      '50mbit', or one for each path: ['50mbit', '10mbit'];
 #                         both directions; undef is unshaped
+#   delay   => undef      seconds, each way, by a process (MPTCP::Delay)
 #   client  => 'client', server => 'server'     names of the namespaces
 #   and those of new()
 sub two_paths {
@@ -75,7 +77,8 @@ sub two_paths {
     $self->add_host($_) for $client, $server;
     for my $i (1 .. $o{paths} // 2) {
         my $rate = ref $o{rate} ? $o{rate}[ $i - 1 ] : $o{rate};
-        $self->add_path($i, [$client, "c$i"], [$server, "s$i"], rate => $rate);
+        $self->add_path($i, [$client, "c$i"], [$server, "s$i"], rate => $rate,
+            delay => $o{delay});
     }
     return $self;
 }
@@ -103,8 +106,13 @@ sub add_host {
 # the first end has address .1, the second .2.
 sub add_path {
     my ($self, $i, $one, $two, %o) = @_;
-    $self->run(undef, 'ip', 'link', 'add', $one->[1], 'netns', $one->[0],
-        'type', 'veth', 'peer', 'name', $two->[1], 'netns', $two->[0]);
+    if ($o{delay}) {
+        MPTCP::Delay::link($self, $i, $one, $two, $o{delay});
+    }
+    else {
+        $self->run(undef, 'ip', 'link', 'add', $one->[1], 'netns', $one->[0],
+            'type', 'veth', 'peer', 'name', $two->[1], 'netns', $two->[0]);
+    }
     $self->{path}{$i} = { ends => [$one, $two], rate => $o{rate} };
 
     for my $host (1, 2) {
