@@ -150,9 +150,26 @@ END
         _impossible("no '$tool->[0]' here; install package $tool->[1].\n")
             if !grep { -x "$_/$tool->[0]" } split /:/, $ENV{PATH}, -1;
     }
+    if (my @missing = _missing_capabilities()) {
+        my @add = map {"--cap-add $_"} @missing;
+        my $are = @missing > 1 ? 'are' : 'is';
+        _impossible(<<"END");
+root in here may not make and set up network namespaces: @missing $are missing.
+In a container, start it with them (podman run @add ..., or
+--privileged; docker the same, with --security-opt apparmor=unconfined where there
+is AppArmor), or use a virtual machine.
+END
+    }
     my $output = output(@UNSHARE, 'mount', '-t', 'tmpfs', 'mptcp-lab', '/run');
+    my $failed = $?;
     chomp $output;
-    _impossible(<<"END") if $? != 0;
+    _impossible(<<"END") if $failed && $output =~ /root filesystem propagation/;
+this is a chroot whose root is no mount, so it can have no mounts of its own:
+  $output
+Outside of it, mount the tree on itself, and enter it again:
+  mount --bind TREE TREE && chroot TREE
+END
+    _impossible(<<"END") if $failed;
 this system does not allow namespaces, even to root:
   $output
 In a container, start it with more rights (docker run --privileged ...,
@@ -161,6 +178,16 @@ podman run --privileged ...), or use a virtual machine.  On a host, look at
 none of which may be 0.
 END
     return;
+}
+
+# What a sandbox takes: namespaces and mounts; links, addresses, shapers; packet
+# sockets.
+sub _missing_capabilities {
+    my %bit = (SYS_ADMIN => 21, NET_ADMIN => 12, NET_RAW => 13);
+    open my $file, '<', '/proc/self/status' or return;
+    my ($effective) = map { /^CapEff:\s*(?:[0-9a-f]{8})?([0-9a-f]{8})$/ ? hex $1 : () } <$file>;
+    return if !defined $effective;
+    return grep { !($effective >> $bit{$_} & 1) } sort keys %bit;
 }
 
 sub _impossible {
