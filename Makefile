@@ -1,62 +1,75 @@
-# mod_mptcp is built by apxs, against the httpd that apxs belongs to.
-#
-#   make            .libs/mod_mptcp.so
-#   make install    into httpd's module directory, below $(DESTDIR)
-#   make check      the test suite, on each of $(MPMS)
-#   make check-asan, check-tsan, check-valgrind   the same under these
-#   make lint       what compilers and checkers find without running it
-#   make fuzz       the parsers, on $(FUZZ_RUNS) inputs each
-#   make coverage   the lines that the suite reaches
-#   make soak       load and reloads for $(SOAK_MINUTES) minutes
-#   make demo       two paths, measured and cut
-#   make bench      measured beside other servers; see docs/benchmarks.md
-#   make dist       dist/mod_mptcp-$(VERSION).tar.gz, of what git tracks
-#   make distcheck  that, and builds, installs and tests what is in it
-#   make deb        the Debian package, into dist/ (tools/deps deb first)
-#   make clean
+# mod_mptcp is built for the httpd that apxs belongs to, with what apxs says of
+# its compiler's flags and headers; one object a source. make help lists what
+# there is to make.
 
 APXS    ?= apxs
 CC      ?= cc
-WARN    ?= -Wall -Wextra
+# httpd's hooks and directives have parameters that not every one of them uses
+WARN    ?= -Wall -Wextra -Wno-unused-parameter
 CPPFLAGS ?=
 CFLAGS  ?= -g -O2
 LDFLAGS ?=
 
+# Where the objects and the module go: the sanitizers and coverage have others.
+O       = build/module
 MODULE  = .libs/mod_mptcp.so
-SOURCES = mod_mptcp.c listen_directives.c listen_hooks.c listen_change.c \
-          proxy_workers.c proxy_shared.c proxy_sockets.c import_redirect.c \
-          path_manager.c pm_reconcile.c pm_state.c netlink.c \
-          start_report.c connection.c variables.c backend.c counters.c \
-          diag.c status.c status_html.c status_json.c status_openmetrics.c
-HEADERS = mod_mptcp.h status.h
+
+ROOMS   = kernel common listen proxy paths variables status
+SOURCES = mod_mptcp.c $(sort $(wildcard $(ROOMS:%=%/*.c)))
+OBJECTS = $(SOURCES:%.c=$(O)/%.o)
 # the status page's, as lists of bytes to be included
-ASSETS  = page/status.css.inc page/status.js.inc
+ASSETS  = status/page/status.css.inc status/page/status.js.inc
 
 PKG_CONFIG  ?= pkg-config
-# recursive, so that make clean needs no library
 LIBS_WANTED = libnl-genl-3.0 jansson
-LIBS_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBS_WANTED))
-LIBS_LIBS   = $(shell $(PKG_CONFIG) --libs $(LIBS_WANTED))
 
-query = $(shell $(APXS) -q $(1))
+# The output of a command that is run once, when it is first needed: make clean
+# needs neither apxs nor a library.
+once  = $(or $(run_$(1)),$(eval run_$(1) := $(shell $(2)))$(run_$(1)))
+query = $(call once,$(1),$(APXS) -q $(1))
 
-LIBEXECDIR = $(call query,LIBEXECDIR)
+LIBS_CFLAGS = $(call once,libs_cflags,$(PKG_CONFIG) --cflags $(LIBS_WANTED))
+LIBS_LIBS   = $(call once,libs_libs,$(PKG_CONFIG) --libs $(LIBS_WANTED))
+LIBEXECDIR  = $(call query,LIBEXECDIR)
 
-# apxs takes each word for the compiler or linker behind a -Wc, or -Wl,.
-# httpd looks up the module record alone, so nothing else is exported.
-to_cc = $(patsubst %,-Wc$(comma)%,$(1))
-comma = ,
+HTTPD_CFLAGS = $(call query,CFLAGS) $(call query,EXTRA_CFLAGS) \
+    $(call query,EXTRA_CPPFLAGS) $(call query,NOTEST_CPPFLAGS) \
+    -I$(call query,INCLUDEDIR) -I$(call query,APR_INCLUDEDIR) \
+    -I$(call query,APU_INCLUDEDIR)
 
 all: $(MODULE)
 
-$(MODULE): $(SOURCES) $(HEADERS) $(ASSETS) Makefile
-	$(APXS) -S CC="$(CC)" -c -o mod_mptcp.la \
-	    $(call to_cc,$(CPPFLAGS) $(CFLAGS) $(WARN) -fvisibility=hidden \
-	        $(LIBS_CFLAGS)) \
-	    $(if $(LDFLAGS),$(patsubst %,-Wl$(comma)%,$(LDFLAGS))) \
-	    $(SOURCES) $(LIBS_LIBS)
+help:
+	@echo 'make            .libs/mod_mptcp.so'
+	@echo "make install    into httpd's module directory, below \$$(DESTDIR)"
+	@echo 'make check      the test suite, on each of $$(MPMS); TESTS=t/joins.t for one'
+	@echo 'make check-asan, check-tsan, check-valgrind   the same under these'
+	@echo 'make lint       what compilers and checkers find without running it'
+	@echo 'make fuzz       the parsers, on $$(FUZZ_RUNS) inputs each'
+	@echo 'make coverage   the lines that the suite reaches'
+	@echo 'make soak       load and reloads for $$(SOAK_MINUTES) minutes'
+	@echo 'make demo       two paths, measured and cut'
+	@echo 'make bench      measured beside other servers; see docs/benchmarks.md'
+	@echo 'make dist       dist/mod_mptcp-$$(VERSION).tar.gz, of what git tracks'
+	@echo 'make distcheck  that, and builds, installs and tests what is in it'
+	@echo 'make deb        the Debian package, into dist/ (tools/deps deb first)'
+	@echo 'make clean'
 
-page/%.inc: page/%
+# httpd looks up the module record alone, so nothing else is exported.
+$(O)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(HTTPD_CFLAGS) $(LIBS_CFLAGS) -I. $(CPPFLAGS) $(CFLAGS) $(WARN) \
+	    -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
+
+$(MODULE): $(OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(OBJECTS) $(LIBS_LIBS)
+
+-include $(OBJECTS:.o=.d)
+
+$(O)/status/html.o: $(ASSETS)
+
+status/page/%.inc: status/page/%
 	od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g' > $@
 
 install: $(MODULE)
@@ -74,18 +87,14 @@ check: all
 # The suite with a module that has sanitizers in it, built elsewhere, or under
 # valgrind. What it runs in is httpd as it is; t/under says how.
 SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer
+elsewhere = $(MAKE) O=build/$(1) MODULE=build/$(1)/mod_mptcp.so
 
-build/%/Makefile: FORCE
-	mkdir -p build/$*
-	for file in $(SOURCES) $(HEADERS) page bench Makefile; do \
-	    ln -sfn ../../$$file build/$*/$$file || exit; done
-
-check-asan: build/asan/Makefile
-	$(MAKE) -C build/asan CC="gcc $(SANITIZE)" all
+check-asan:
+	$(call elsewhere,asan) CC="gcc $(SANITIZE)" all
 	$(call check_under,asan,$(TESTS))
 
-check-tsan: build/tsan/Makefile
-	$(MAKE) -C build/tsan CC="gcc -fsanitize=thread" all
+check-tsan:
+	$(call elsewhere,tsan) CC="gcc -fsanitize=thread" all
 	gcc -g -O2 $(WARN) -fsanitize=thread -fPIC -shared \
 	    $(call query,EXTRA_CPPFLAGS) -I$(call query,APR_INCLUDEDIR) \
 	    -o build/tsan/atomics.so t/under/atomics.c
@@ -110,7 +119,7 @@ check-valgrind: all
 
 # With the module of build/NAME, if there is one.
 check_under = set -e; \
-    so=$(CURDIR)/build/$(1)/$(MODULE); \
+    so=$(CURDIR)/build/$(1)/mod_mptcp.so; \
     [ -e $$so ] || so=$(CURDIR)/$(MODULE); \
     for mpm in $(MPMS); do MPTCP_MPM=$$mpm MPTCP_SO=$$so \
         MPTCP_HTTPD=$(CURDIR)/t/under/$(1) t/TEST $(2); done
@@ -118,15 +127,14 @@ check_under = set -e; \
 # The lines that the suite reaches: in httpd, and in the programs of
 # t/import_redirect.t and t/fuzz.t, which build them with $(CC).
 
-coverage: build/coverage/Makefile
-	$(MAKE) -C build/coverage CFLAGS="-g -O0 --coverage \
-	    -fprofile-update=atomic" LDFLAGS= \
-	    CC="gcc --coverage" all
+coverage:
+	$(call elsewhere,coverage) CFLAGS="-g -O0 --coverage \
+	    -fprofile-update=atomic" LDFLAGS= CC="gcc --coverage" all
 	find build/coverage -name '*.gcda' -delete
 	mkdir -p build/coverage/programs
 	chmod -R a+rwX build/coverage
 	-for mpm in $(MPMS); do MPTCP_MPM=$$mpm \
-	    MPTCP_SO=$(CURDIR)/build/coverage/$(MODULE) \
+	    MPTCP_SO=$(CURDIR)/build/coverage/mod_mptcp.so \
 	    MPTCP_HTTPD=$(CURDIR)/t/under/coverage t/TEST $(TESTS); done
 	rm -rf build/fuzz
 	-for test in t/import_redirect.t t/fuzz.t; do FUZZ_O=-O0 CC="gcc --coverage -dumpdir \
@@ -142,10 +150,8 @@ soak: all
 
 # What compilers and checkers find without running it.  Each configuration of
 # the checkers says what is left out, and why: .clang-tidy, cppcheck-suppress.
-C_FILES   = $(SOURCES) $(wildcard fuzz/*.c t/unit/*.c t/fault/*.c)
-LINT_FLAGS = $(call query,CFLAGS) $(call query,EXTRA_CPPFLAGS) -I. \
-    -I$(call query,INCLUDEDIR) -I$(call query,APR_INCLUDEDIR) \
-    -I$(call query,APU_INCLUDEDIR) $(LIBS_CFLAGS) $(WARN)
+C_FILES   = $(SOURCES) $(wildcard t/fuzz/*.c t/unit/*.c t/fault/*.c)
+LINT_FLAGS = $(HTTPD_CFLAGS) $(LIBS_CFLAGS) -I. $(WARN)
 
 lint: $(ASSETS)
 	for cc in gcc clang; do for std in gnu99 gnu17; do \
@@ -159,23 +165,24 @@ lint: $(ASSETS)
 	    '-DElfW(type)=Elf64_##type' $(C_FILES)
 	clang-tidy --quiet $(SOURCES) -- -std=gnu99 $(LINT_FLAGS)
 
-# Harnesses of fuzz/ by libFuzzer, so many inputs each; t/fuzz.t runs the same
-# for a second, by fuzz/run.c.
+# Harnesses of t/fuzz by libFuzzer, so many inputs each; t/fuzz.t runs the same
+# for a second, by t/fuzz/run.c.
 FUZZ      = elf netlink diag endpoint listen
 FUZZ_RUNS ?= 1000000
 FUZZ_O    ?= -O1
 FUZZ_CC   = $(CC) $(SANITIZE) -fno-sanitize-recover=undefined $(LINT_FLAGS) \
     -g $(FUZZ_O)
 FUZZ_LIBS = $(LIBS_LIBS) $(shell $(call query,APR_CONFIG) --link-ld --libs)
-FUZZ_PARTS = $(wildcard fuzz/*.h) fuzz/run.c fuzz/httpd.c $(SOURCES) $(HEADERS)
+FUZZ_PARTS = $(wildcard t/fuzz/*.h) t/fuzz/run.c t/fuzz/httpd.c $(SOURCES) \
+    mod_mptcp.h $(wildcard $(ROOMS:%=%/*.h))
 
-build/fuzz/%: fuzz/%.c $(FUZZ_PARTS)
+build/fuzz/%: t/fuzz/%.c $(FUZZ_PARTS)
 	mkdir -p build/fuzz
-	$(FUZZ_CC) -o $@ $< fuzz/run.c fuzz/httpd.c $(FUZZ_LIBS)
+	$(FUZZ_CC) -o $@ $< t/fuzz/run.c t/fuzz/httpd.c $(FUZZ_LIBS)
 
-build/libfuzzer/%: fuzz/%.c $(FUZZ_PARTS)
+build/libfuzzer/%: t/fuzz/%.c $(FUZZ_PARTS)
 	mkdir -p build/libfuzzer
-	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $< fuzz/httpd.c $(FUZZ_LIBS)
+	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $< t/fuzz/httpd.c $(FUZZ_LIBS)
 
 fuzz: CC = clang
 fuzz: $(FUZZ:%=build/libfuzzer/%)
@@ -183,17 +190,18 @@ fuzz: $(FUZZ:%=build/libfuzzer/%)
 	    mkdir -p build/corpus/$$name; \
 	    build/libfuzzer/$$name -runs=$(FUZZ_RUNS) -max_len=4096 \
 	        -timeout=10 -artifact_prefix=build/ -verbosity=1 \
-	        build/corpus/$$name fuzz/corpus/$$name || exit; done
+	        build/corpus/$$name t/fuzz/corpus/$$name || exit; done
 
 demo: all
 	perl -It/lib tools/demo.pl
+
 # Programs that call parts of the module with what a kernel might say; t/*.t
 # runs them.  httpd's few functions in there are replaced in t/unit/httpd.c.
-t/unit/%: t/unit/%.c t/unit/httpd.c %.c $(HEADERS) Makefile
-	$(CC) $(call query,CFLAGS) $(call query,EXTRA_CPPFLAGS) \
-	    -I$(call query,INCLUDEDIR) -I$(call query,APR_INCLUDEDIR) \
-	    -I$(call query,APU_INCLUDEDIR) $(CFLAGS) $(WARN) \
-	    -o $@ $< t/unit/httpd.c $*.c \
+UNIT_connection = kernel/connection.c
+
+t/unit/%: t/unit/%.c t/unit/httpd.c $(SOURCES) Makefile
+	$(CC) $(HTTPD_CFLAGS) $(LIBS_CFLAGS) -I. $(CFLAGS) $(WARN) \
+	    -o $@ $< t/unit/httpd.c $(UNIT_$*) \
 	    $(shell $(call query,APR_CONFIG) --link-ld --libs)
 
 VERSION = $(shell sed -n 's/^.define MPTCP_VERSION "\(.*\)"$$/\1/p' mod_mptcp.h)
@@ -212,11 +220,9 @@ deb: dist
 	packaging/make-deb $(TARBALL) dist
 
 clean:
-	rm -rf build .libs *.la *.lo *.o *.slo $(ASSETS) t/unit/connection
+	rm -rf build .libs $(ASSETS) t/unit/connection
 
-FORCE:
-
-.PHONY: all install check check-asan check-tsan check-valgrind lint fuzz soak \
-    coverage demo dist distcheck deb clean FORCE
+.PHONY: all help install check check-asan check-tsan check-valgrind lint fuzz \
+    soak coverage demo dist distcheck deb clean
 
 include bench/bench.mk

@@ -34,18 +34,18 @@ finds('mod_mptcp.c', qr/^.*conf->fallback = 1;\n/m, '',
 finds('mod_mptcp.c', qr/: base->proxy_default/, ': MPTCP_UNSET',
     qr/server setting proxy_default is not merged/);
 finds('mod_mptcp.c', qr/: base->env_vars/, ': 0', qr/dir setting env_vars is not merged/);
-finds('listen_hooks.c', qr/"MPTCP listeners serve/, '"MPTCP sockets serve',
-    qr/^listen_hooks\.c: not in docs\/messages\.md: MPTCP sockets serve by plain TCP/m);
-finds('start_report.c', qr/"no connection gets/, '"none gets',
-    qr/^start_report\.c: not in docs\/messages\.md: none gets/m);
+finds('listen/open_logs.c', qr/"MPTCP listeners serve/, '"MPTCP sockets serve',
+    qr/^listen\/open_logs\.c: not in docs\/messages\.md: MPTCP sockets serve by plain TCP/m);
+finds('status/obstacles.c', qr/"no connection gets/, '"none gets',
+    qr/^status\/obstacles\.c: not in docs\/messages\.md: none gets/m);
 finds('docs/messages.md', qr/(?<=REASON` \| )crit/, 'warn',
-    qr/^listen_hooks\.c: not of level warn, as docs\/messages\.md says: %pI is to be/m);
-finds('connection.c', qr/"MPTCP_TOKEN"/, '"MPTCP_SECRET"',
+    qr/^listen\/open_logs\.c: not of level warn, as docs\/messages\.md says: %pI is to be/m);
+finds('kernel/connection.c', qr/"MPTCP_TOKEN"/, '"MPTCP_SECRET"',
     qr/^docs\/variables\.md: variable MPTCP_SECRET is not there$/m,
     qr/^docs\/variables\.md: there is no variable MPTCP_TOKEN$/m);
-finds('status_openmetrics.c', qr/(?<=single\(w, )"(\w+)"/, '"new"',
+finds('status/openmetrics.c', qr/(?<=single\(w, )"(\w+)"/, '"new"',
     qr/^docs\/status\.md: metric httpd_mptcp_new is not there$/m, qr/^docs\/status\.md: there is no metric httpd_/m);
-finds('status_json.c', qr/"took_us"/, '"took_ns"', qr/^docs\/status\.md: JSON field took_ns is not there$/m);
+finds('status/json.c', qr/"took_us"/, '"took_ns"', qr/^docs\/status\.md: JSON field took_ns is not there$/m);
 finds('README.md', qr/\]\(docs\/[a-z]/, '](docs/gone-', qr/^README\.md: dead link: docs\/gone-/m);
 finds('docs/recipes.md', qr/\(listeners\.md#tcp_defer_accept\)/, '(listeners.md#tcp)',
     qr/^docs\/recipes\.md: no such heading: listeners\.md#tcp$/m);
@@ -61,7 +61,8 @@ sub check {
 sub finds {
     my ($file, $pattern, $instead, @said) = @_;
     my $copy = File::Temp->newdir;
-    system('cp', '-r', (map {"$top/$_"} qw(docs conf debian packaging tools t LICENSE)),
+    system('cp', '-r', (map {"$top/$_"} qw(docs conf debian packaging tools t LICENSE
+        kernel common listen proxy paths variables status)),
         glob("$top/*.[ch] $top/*.md"), "$copy") == 0 or die "cp: $?\n";
     open my $in, '<', "$copy/$file" or die "$file: $!\n";
     my $text = do { local $/; <$in> };

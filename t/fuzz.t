@@ -1,4 +1,4 @@
-# The harnesses of fuzz/ for a short time, with the sanitizers that the
+# The harnesses of t/fuzz for a short time, with the sanitizers that the
 # compiler has: the corpus, and inputs made of it. `make fuzz` does it at
 # length.
 
@@ -9,10 +9,10 @@ use File::Basename qw(dirname);
 use Test::More;
 
 chdir dirname(dirname($0)) or die "chdir: $!";
-my @harnesses = map {m{^fuzz/(\w+)\.c$}} grep { !m{/(?:run|httpd)\.c$} } glob 'fuzz/*.c';
+my @harnesses = map {m{^t/fuzz/(\w+)\.c$}} grep { !m{/(?:run|httpd)\.c$} } glob "t/fuzz/*.c";
 cmp_ok(scalar @harnesses, '>=', 4, 'there are harnesses');
 for my $name (@harnesses) {
-    my @corpus = glob "fuzz/corpus/$name/*";
+    my @corpus = glob "t/fuzz/corpus/$name/*";
     ok(@corpus, "$name has a corpus");
     my $output = qx{make -s build/fuzz/$name 2>&1};
     is($?, 0, "$name is built") or diag $output;

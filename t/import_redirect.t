@@ -162,7 +162,7 @@ int main(int argc, char **argv)
 END
 
 compile(qw(-shared -fPIC -o libanswer.so answer.c)) or BAIL_OUT('no compiler');
-compile(@include, @apr_cflags, "-I$top", '-o', 'driver', 'driver.c', "$top/import_redirect.c",
+compile(@include, @apr_cflags, "-I$top", '-o', 'driver', 'driver.c', "$top/common/import_redirect.c",
     '-L.', '-lanswer', "-Wl,-rpath,$dir", @apr_libs, '-ldl')
     or BAIL_OUT('the driver does not compile');
 
@@ -227,7 +227,7 @@ my %number = (__x86_64__ => '7 6', __aarch64__ => '1026 1025');
 for my $cpu (sort keys %number) {
     write_file('numbers.c', join "\n", '#include <elf.h>', (map {"#undef $_"} keys %number),
         "#define $cpu 1", '#include "cpu.h"', "numbers RELOC_JUMP_SLOT RELOC_GLOB_DAT\n");
-    my $output = qx{cd $dir && sed -n '/^#if defined/,/^#endif/p' $top/import_redirect.c > cpu.h
+    my $output = qx{cd $dir && sed -n '/^#if defined/,/^#endif/p' $top/common/import_redirect.c > cpu.h
         $cc -E -P numbers.c};
     like($output, qr/^numbers $number{$cpu}$/m, "the relocations of $cpu");
 }

@@ -6,7 +6,7 @@
  * what was in memory.  Prints TAP.
  */
 
-#include "../../mod_mptcp.h"
+#include "mod_mptcp.h"
 
 #include <stddef.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 
 /* What the parts under test use of httpd, for programs without httpd. */
 
-#include "../../mod_mptcp.h"
+#include "mod_mptcp.h"
 
 #include <strings.h>
 

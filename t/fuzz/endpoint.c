@@ -8,7 +8,7 @@
  * MPTCPLimits.
  */
 
-#include "../path_manager.c"
+#include "paths/endpoint.c"
 
 #include "fuzz.h"
 

@@ -8,7 +8,7 @@
  * to be loaded is there.
  */
 
-#include "../import_redirect.c"
+#include "common/import_redirect.c"
 
 #include "fuzz.h"
 

@@ -8,7 +8,7 @@
  * What the kernel does not say is left out.
  */
 
-#include "status.h"
+#include "status/status.h"
 
 #include "http_protocol.h"
 

@@ -5,7 +5,7 @@
  * is the arguments of a Listen line: all of its words stay, but options.
  */
 
-#include "../listen_directives.c"
+#include "listen/directives.c"
 
 #include "fuzz.h"
 

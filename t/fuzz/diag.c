@@ -5,7 +5,7 @@
  * datagrams of kernel.h.
  */
 
-#include "../diag.c"
+#include "status/live.c"
 
 #include "fuzz.h"
 #include "kernel.h"

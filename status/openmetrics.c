@@ -9,7 +9,7 @@
  * second in its Accept header; who does not gets the first.
  */
 
-#include "status.h"
+#include "status/status.h"
 
 #include "http_protocol.h"
 

@@ -10,17 +10,17 @@
  * and takes over what has changed (page/status.js says how).
  */
 
-#include "status.h"
+#include "status/status.h"
 
 #include "apr_md5.h"
 #include "http_protocol.h"
 
 /* Made of page/ by the Makefile. */
 static const char style[] = {
-#include "page/status.css.inc"
+#include "status/page/status.css.inc"
 };
 static const char script[] = {
-#include "page/status.js.inc"
+#include "status/page/status.js.inc"
 };
 
 /* How often the page is asked for again by a browser without scripts, in s. */

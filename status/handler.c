@@ -9,7 +9,7 @@
  * status_html.c, status_json.c and status_openmetrics.c write it down.
  */
 
-#include "status.h"
+#include "status/status.h"
 
 #include "apr_lib.h"                    /* apr_isdigit() */
 #include "apr_optional_hooks.h"

@@ -13,7 +13,7 @@
  * own and closes it.
  */
 
-#include "status.h"
+#include "status/status.h"
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>

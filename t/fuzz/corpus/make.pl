@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 #
-# Writes the first inputs of fuzz/elf.c and fuzz/netlink.c, which are binary,
-# below fuzz/corpus.  (Little-endian, 64 bits.)
+# Writes the first inputs of elf.c and netlink.c, which are binary,
+# below t/fuzz/corpus.  (Little-endian, 64 bits.)
 
 use strict;
 use warnings;
