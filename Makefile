@@ -15,7 +15,7 @@ O       = build/module
 MODULE  = .libs/mod_mptcp.so
 
 ROOMS   = kernel common listen proxy paths variables status
-SOURCES = mod_mptcp.c $(sort $(wildcard $(ROOMS:%=%/*.c)))
+SOURCES = mod_mptcp.c proxy_hooks.c $(sort $(wildcard $(ROOMS:%=%/*.c)))
 OBJECTS = $(SOURCES:%.c=$(O)/%.o)
 # the status page's, as lists of bytes to be included
 ASSETS  = status/page/status.css.inc status/page/status.js.inc
@@ -45,6 +45,7 @@ help:
 	@echo 'make check      the test suite, on each of $$(MPMS); TESTS=t/joins.t for one'
 	@echo 'make check-asan, check-tsan, check-valgrind   the same under these'
 	@echo 'make lint       what compilers and checkers find without running it'
+	@echo 'make layout     the rooms, and who calls whom'
 	@echo 'make fuzz       the parsers, on $$(FUZZ_RUNS) inputs each'
 	@echo 'make coverage   the lines that the suite reaches'
 	@echo 'make soak       load and reloads for $$(SOAK_MINUTES) minutes'
@@ -153,7 +154,7 @@ soak: all
 C_FILES   = $(SOURCES) $(wildcard t/fuzz/*.c t/unit/*.c t/fault/*.c)
 LINT_FLAGS = $(HTTPD_CFLAGS) $(LIBS_CFLAGS) -I. $(WARN)
 
-lint: $(ASSETS)
+lint: $(ASSETS) layout
 	for cc in gcc clang; do for std in gnu99 gnu17; do \
 	    for file in $(C_FILES); do \
 	        $$cc -std=$$std $(LINT_FLAGS) -Werror -fsyntax-only $$file || \
@@ -164,6 +165,13 @@ lint: $(ASSETS)
 	    --enable=warning,performance,portability \
 	    '-DElfW(type)=Elf64_##type' $(C_FILES)
 	clang-tidy --quiet $(SOURCES) -- -std=gnu99 $(LINT_FLAGS)
+
+# Who calls whom, by objects in which nothing is inlined.
+layout:
+	@$(MAKE) -s O=build/layout CFLAGS=-O0 objects
+	tools/check-layout build/layout
+
+objects: $(OBJECTS)
 
 # Harnesses of t/fuzz by libFuzzer, so many inputs each; t/fuzz.t runs the same
 # for a second, by t/fuzz/run.c.
@@ -197,7 +205,7 @@ demo: all
 
 # Programs that call parts of the module with what a kernel might say; t/*.t
 # runs them.  httpd's few functions in there are replaced in t/unit/httpd.c.
-UNIT_connection = kernel/connection.c
+UNIT_connection = kernel/connection.c variables/table.c
 
 t/unit/%: t/unit/%.c t/unit/httpd.c $(SOURCES) Makefile
 	$(CC) $(HTTPD_CFLAGS) $(LIBS_CFLAGS) -I. $(CFLAGS) $(WARN) \
@@ -222,7 +230,7 @@ deb: dist
 clean:
 	rm -rf build .libs $(ASSETS) t/unit/connection
 
-.PHONY: all help install check check-asan check-tsan check-valgrind lint fuzz \
+.PHONY: all help layout objects install check check-asan check-tsan check-valgrind lint fuzz \
     soak coverage demo dist distcheck deb clean
 
 include bench/bench.mk

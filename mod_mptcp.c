@@ -4,150 +4,22 @@
  * mod_mptcp: Multipath TCP (RFC 8684) for httpd's listening sockets and for
  * mod_proxy's connections to backends.
  *
- * This file has the module record, the directives and the configuration.
- * Each capability registers its own hooks; the reason for their order stands
- * beside each registration.
+ * This file has the module record, the directives, and all hooks in the order
+ * in which httpd runs them.  CONTRIBUTING.md has a map of the rooms behind it.
  */
 
 #include "mod_mptcp.h"
 
-#include <stddef.h>
+#include "listen/listen.h"
+#include "paths/paths.h"
+#include "proxy/proxy.h"
+#include "status/status.h"
+#include "variables/variables.h"
 
-static void *create_server_conf(apr_pool_t *p, server_rec *s)
-{
-    mptcp_server_conf *conf = apr_pcalloc(p, sizeof(*conf));
-
-    (void)s;
-    conf->listeners = apr_array_make(p, 4, sizeof(ap_listen_rec *));
-    conf->listen_default = 0;
-    conf->listen_status = APR_SUCCESS;
-    conf->listen_refusal = NULL;
-    conf->fallback = 1;
-    conf->proxy_default = MPTCP_UNSET;
-    conf->worker_settings = apr_hash_make(p);
-    conf->workers = NULL;               /* made by check_config */
-    conf->balancers = NULL;
-    conf->proxy_wants_any = 0;
-    conf->endpoints = apr_array_make(p, 2, sizeof(mptcp_wanted_endpoint));
-    conf->limits.value[MPTCP_LIMIT_SUBFLOWS] = MPTCP_LIMIT_UNSET;
-    conf->limits.value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] = MPTCP_LIMIT_UNSET;
-    return conf;
-}
-
-/* Of a virtual host; what only the main server has is nobody's to inherit. */
-static void *merge_server_conf(apr_pool_t *p, void *basev, void *addv)
-{
-    const mptcp_server_conf *base = basev;
-    const mptcp_server_conf *add = addv;
-    mptcp_server_conf *conf = apr_pmemdup(p, add, sizeof(*add));
-
-    conf->proxy_default = add->proxy_default != MPTCP_UNSET
-                        ? add->proxy_default : base->proxy_default;
-    return conf;
-}
-
-static void *create_dir_conf(apr_pool_t *p, char *dir)
-{
-    mptcp_dir_conf *conf = apr_pcalloc(p, sizeof(*conf));
-
-    (void)dir;
-    conf->env_vars = MPTCP_UNSET;
-    return conf;
-}
-
-static void *merge_dir_conf(apr_pool_t *p, void *base_conf, void *add_conf)
-{
-    mptcp_dir_conf *base = base_conf, *add = add_conf;
-    mptcp_dir_conf *conf = apr_pcalloc(p, sizeof(*conf));
-
-    conf->env_vars = add->env_vars != MPTCP_UNSET ? add->env_vars
-                                                  : base->env_vars;
-    return conf;
-}
-
-mptcp_server_conf *mptcp_main_conf(void)
-{
-    /* core sets ap_server_conf before it runs pre_config */
-    return ap_get_module_config(ap_server_conf->module_config, &mptcp_module);
-}
-
-const char *mptcp_refusal_text(apr_status_t status)
-{
-    switch (status) {
-    case EINVAL:
-        return "EINVAL: it is older than Linux 5.6";
-    case EPROTONOSUPPORT:
-        return "EPROTONOSUPPORT: it was built without CONFIG_MPTCP";
-    case ENOPROTOOPT:
-        return "ENOPROTOOPT: write 'sysctl -w net.mptcp.enabled=1'";
-    case EPERM:
-        return "EPERM: a security policy forbids it";
-    case EACCES:
-        return "EACCES: a security policy forbids it";
-    default:
-        return "for the reason above";
-    }
-}
-
-int mptcp_is_check_pass(void)
-{
-    return ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG;
-}
-
-int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer)
-{
-    int i;
-
-    for (i = 0; i < pointers->nelts; i++) {
-        if (APR_ARRAY_IDX(pointers, i, const void *) == pointer) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-int mptcp_sysctl_number(apr_pool_t *p, const char *name)
-{
-    apr_file_t *file;
-    char text[16];
-    apr_size_t got = sizeof(text) - 1;
-    int number = -1;
-
-    if (apr_file_open(&file, apr_pstrcat(p, "/proc/sys/net/", name, NULL),
-                      APR_FOPEN_READ, 0, p) != APR_SUCCESS) {
-        return -1;
-    }
-    if (apr_file_read(file, text, &got) == APR_SUCCESS) {
-        text[got] = '\0';
-        number = (int)apr_strtoi64(text, NULL, 10);
-    }
-    apr_file_close(file);
-    return number;
-}
-
-apr_array_header_t *mptcp_process_array(process_rec *process, const char *key,
-                                        int size)
-{
-    void *array = NULL;
-
-    apr_pool_userdata_get(&array, key, process->pool);
-    if (!array) {
-        array = apr_array_make(process->pool, 1, size);
-        /* copies the key, which is in memory that will be unloaded */
-        apr_pool_userdata_set(array, key, NULL, process->pool);
-    }
-    return array;
-}
-
-static const char *set_fallback(cmd_parms *cmd, void *dummy, int flag)
-{
-    mptcp_server_conf *conf = ap_get_module_config(cmd->server->module_config,
-                                                   &mptcp_module);
-
-    (void)dummy;
-    conf->fallback = flag;
-    return ap_check_cmd_context(cmd, GLOBAL_ONLY);
-}
+#include "http_connection.h"
+#include "http_protocol.h"
+#include "http_request.h"
+#include "mpm_common.h"                 /* ap_hook_monitor() */
 
 static const command_rec directives[] = {
     AP_INIT_TAKE_ARGV("MPTCPListen", mptcp_listen_directive, NULL, RSRC_CONF,
@@ -160,7 +32,7 @@ static const command_rec directives[] = {
                  RSRC_CONF,
                  "On lets mod_proxy's workers that have no multipathtcp= "
                  "connect by Multipath TCP; Off is the default"),
-    AP_INIT_FLAG("MPTCPFallback", set_fallback, NULL, RSRC_CONF,
+    AP_INIT_FLAG("MPTCPFallback", mptcp_fallback_directive, NULL, RSRC_CONF,
                  "On (default) uses TCP where the kernel gives no MPTCP "
                  "socket, Off refuses to start"),
     AP_INIT_TAKE_ARGV("MPTCPEndpoint", mptcp_endpoint_directive, NULL,
@@ -180,38 +52,145 @@ static const command_rec directives[] = {
     { .name = NULL }
 };
 
-/* post_config: for whoever looks into a log with LogLevel info. */
-static int say_version(apr_pool_t *pconf, apr_pool_t *plog,
-                       apr_pool_t *ptemp, server_rec *s)
+/*
+ * What is MPTCP gets its counters, for whoever asks which listeners and
+ * workers those are; the log is told the version, with LogLevel info.
+ */
+static int name_counters(apr_pool_t *pconf, apr_pool_t *plog,
+                         apr_pool_t *ptemp, server_rec *s)
 {
-    (void)pconf;
-    (void)plog;
-    (void)ptemp;
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "version " MPTCP_VERSION);
+    mptcp_counters_begin(pconf, plog, ptemp, s);
+    mptcp_listeners_name(pconf, plog, ptemp, s);
+    mptcp_workers_name(pconf, plog, ptemp, s);
     return OK;
 }
 
-static void register_hooks(apr_pool_t *p)
+/* Endpoints and limits are applied, and the log is told what is in force. */
+static int apply_and_report(apr_pool_t *pconf, apr_pool_t *plog,
+                            apr_pool_t *ptemp, server_rec *s)
 {
-    ap_hook_post_config(say_version, NULL, NULL, APR_HOOK_MIDDLE);
-    mptcp_listen_directives_register_hooks();
-    mptcp_listen_register_hooks();
-    mptcp_proxy_workers_register_hooks();
-    mptcp_proxy_shared_register_hooks();
-    mptcp_proxy_sockets_register_hooks();
-    mptcp_path_manager_register_hooks(p);
-    mptcp_variables_register_hooks();
-    mptcp_backend_register_hooks();
-    mptcp_counters_register_hooks();
-    mptcp_status_register_hooks();
+    mptcp_paths_apply(pconf, plog, ptemp, s);
+    if (!mptcp_is_check_pass()) {
+        status_start_report(s, ptemp);
+    }
+    return OK;
+}
+
+static void register_hooks(apr_pool_t *pconf)
+{
+    static const char *const proxy[] = { "mod_proxy.c", NULL };
+    static const char *const balancer[] = { "mod_proxy_balancer.c", NULL };
+    static const char *const proxy_and_balancer[] = {
+        "mod_proxy.c", "mod_proxy_balancer.c", NULL
+    };
+    static const char *const mpms_and_core[] = {
+        "event.c", "worker.c", "prefork.c", "core.c", NULL
+    };
+
+    /*
+     * ---- At start and at each reload, in the parent.  At start all up to
+     * post_config runs twice, and the first time only checks. ----
+     */
+
+    /*
+     * As soon as the module is loaded: if the new configuration of a reload
+     * cannot be read, httpd ends, and its endpoints have to go.
+     */
+    mptcp_paths_register_cleanup(pconf);
+
+    /* pre_config: all lines are there (ap_conftree), none has been walked. */
+    ap_hook_pre_config(mptcp_listen_rewrite, NULL, NULL, APR_HOOK_MIDDLE);
+    /*
+     * Around mod_proxy's, which fetches the function of the parameter; and
+     * before mod_proxy_balancer's, which fetches it too and takes its presence
+     * for mod_proxy_hcheck's.
+     */
+    ap_hook_pre_config(mptcp_proxy_offer_parameter, NULL, proxy_and_balancer,
+                       APR_HOOK_REALLY_FIRST);
+    ap_hook_pre_config(mptcp_proxy_withdraw_parameter, proxy, balancer,
+                       APR_HOOK_MIDDLE);
+    /* mod_log_config offers its function while modules register hooks, and
+     * reads formats after pre_config. */
+    ap_hook_pre_config(mptcp_variables_register_log, NULL, NULL,
+                       APR_HOOK_REALLY_FIRST);
+    ap_hook_pre_config(status_join_mod_status, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /*
+     * check_config: all lines have been read.  Workers first: virtual hosts
+     * have inherited them by then, and mod_proxy_balancer's post_config has
+     * not moved them to shared memory.
+     */
+    ap_hook_check_config(mptcp_workers_settle, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_check_config(mptcp_workers_compare, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(mptcp_listen_check, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(mptcp_variables_check, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /*
+     * open_logs: the MPM binds the listeners in its own hook, which it puts
+     * first of all and before core.c's (or stderr would go to the log too
+     * early): the same place with the MPMs named as successors is before
+     * them, and with core.c named too it is, like theirs, before core's.
+     * MIDDLE is after all of these: the listeners are bound, the log is open.
+     */
+    ap_hook_open_logs(mptcp_listen_before_bind, NULL, mpms_and_core,
+                      APR_HOOK_REALLY_FIRST);
+    ap_hook_open_logs(mptcp_listen_after_bind, mpms_and_core, NULL,
+                      APR_HOOK_MIDDLE);
+
+    /* post_config: all modules are loaded, and there is one thread. */
+    ap_hook_post_config(name_counters, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(mptcp_proxy_redirect, NULL, NULL, APR_HOOK_MIDDLE);
+    /* last of all, when no other module will find fault any more; it takes
+     * privileges that the children will not have */
+    ap_hook_post_config(apply_and_report, NULL, NULL, APR_HOOK_REALLY_LAST);
+
+    /* ---- While the server runs, in the parent, every ten seconds. ---- */
+
+    ap_hook_monitor(mptcp_paths_add_pending, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /*
+     * ---- In a new child, after it has become another user, by which it loses
+     * the capabilities of root.  Not child_init, which a child that is none of
+     * the MPM's does not run: mod_cgid's daemon. ----
+     */
+
+    ap_hook_drop_privileges(mptcp_paths_drop_capability, NULL, NULL,
+                            APR_HOOK_LAST);
+
+    /* ---- For a connection. ---- */
+
+    ap_hook_pre_connection(mptcp_count_accepted, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* ---- For a request. ---- */
+
+    /* before those that use the environment: mod_rewrite, mod_headers */
+    ap_hook_fixups(mptcp_variables_set_environment, NULL, NULL,
+                   APR_HOOK_REALLY_FIRST);
+    /* when an expression is parsed, at start or by .htaccess */
+    ap_hook_expr_lookup(mptcp_variables_look_up, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(status_handle, NULL, NULL, APR_HOOK_MIDDLE);
+    /* before the filters that write headers (AP_FTYPE_CONTENT_SET) */
+    ap_register_output_filter(MPTCP_BACKEND_FILTER,
+                              mptcp_backend_set_environment, NULL,
+                              AP_FTYPE_RESOURCE);
+    /* before all loggers */
+    ap_hook_log_transaction(mptcp_client_forget, NULL, NULL,
+                            APR_HOOK_REALLY_FIRST);
+
+    /* ---- At a connection's end: before mod_http2's, which may still
+     * write. ---- */
+
+    ap_hook_pre_close_connection(mptcp_count_ended, NULL, NULL,
+                                 APR_HOOK_FIRST);
 }
 
 AP_DECLARE_MODULE(mptcp) = {
     STANDARD20_MODULE_STUFF,
-    create_dir_conf,                    /* create per-directory config */
-    merge_dir_conf,                     /* merge per-directory config */
-    create_server_conf,                 /* create per-server config */
-    merge_server_conf,                  /* merge per-server config */
+    mptcp_create_dir_conf,              /* create per-directory config */
+    mptcp_merge_dir_conf,               /* merge per-directory config */
+    mptcp_create_server_conf,           /* create per-server config */
+    mptcp_merge_server_conf,            /* merge per-server config */
     directives,
     register_hooks,
 #ifdef AP_MODULE_FLAG_NONE              /* since 2.4.30 */

@@ -1,14 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Counters of connections, for all children of the server together.
- *
- * A client's connection is counted when a child takes it on, so that no count
- * is lost with a child that is killed: one atomic add.  What only its end can
- * tell is added then: that it fell back to TCP, that further subflows joined
- * it.  A connection to a backend is counted when it has been established.
- * Requests are not counted, and connections to plain TCP listeners cost a few
- * comparisons, or nothing where no listener is MPTCP.
+ * The listeners and workers that are counted, and their counters, for all
+ * children of the server together.
  *
  * The counters are in anonymous shared memory of process->pool, mapped by the
  * parent before it forks.  There they outlive restarts, as old children do
@@ -19,11 +13,10 @@
  * no lock, so that one that is killed leaves nothing behind.
  */
 
-#include "mod_mptcp.h"
+#include "common/common.h"
 
 #include "apr_shm.h"
 #include "apr_uri.h"
-#include "http_connection.h"
 
 #include <stdlib.h>
 
@@ -43,6 +36,7 @@ struct mptcp_counter {
     apr_uint64_t fallback;
     apr_uint64_t tcp;
     apr_uint64_t joins;
+    apr_uint32_t has_said;              /* mptcp_counter_say_first() */
     /*
      * The addresses lately connected to, as peer_key() has them; 0: none.
      * Written round, each by one store, so that a reader sees a whole one.
@@ -55,7 +49,7 @@ struct mptcp_counter {
  * What is in process->pool, under this key; its number changes with the
  * structure, for a restart may bring a newer module.
  */
-#define REGISTRY_KEY "mod_mptcp:counters:1"
+#define REGISTRY_KEY "mod_mptcp:counters:2"
 
 typedef struct {
     apr_time_t since;
@@ -75,7 +69,7 @@ static const mptcp_counted *other_worker;
 
 static apr_time_t counted_since;
 
-/* ---- names ------------------------------------------------------------- */
+/* ---- names -------------------------------------------------------------- */
 
 static registry *get_registry(process_rec *process)
 {
@@ -144,9 +138,21 @@ static const char *shown_name(apr_pool_t *p, const char *name)
     return apr_uri_unparse(p, &uri, 0);
 }
 
-/* Let a name be counted in this configuration, unless it is already. */
-static mptcp_counted *count_name(process_rec *process, int kind,
-                                 const char *name)
+int mptcp_counters_begin(apr_pool_t *pconf, apr_pool_t *plog,
+                         apr_pool_t *ptemp, server_rec *s)
+{
+    int kind;
+
+    other_worker = NULL;
+    counted_since = 0;
+    for (kind = 0; kind < MPTCP_COUNTER_KINDS; kind++) {
+        counted[kind] = apr_array_make(pconf, 4, sizeof(mptcp_counted));
+    }
+    return OK;
+}
+
+mptcp_counted *mptcp_counter_name(process_rec *process, int kind,
+                                  const char *name)
 {
     apr_array_header_t *list = counted[kind];
     mptcp_counted *one;
@@ -163,11 +169,13 @@ static mptcp_counted *count_name(process_rec *process, int kind,
     if (!counter) {
         return NULL;
     }
+    counter->has_said = 0;
     one = apr_array_push(list);
     memset(one, 0, sizeof(*one));
     one->key = apr_pstrdup(list->pool, name);
     one->name = shown_name(list->pool, one->key);
     one->counter = counter;
+    counted_since = get_registry(process)->since;
     return one;
 }
 
@@ -186,118 +194,37 @@ static int by_key(const void *va, const void *vb)
     return strcmp(a->key, b->key);
 }
 
-/* Is a listener to be MPTCP, or another of its address (listen_change.c)? */
-static int address_wanted(const ap_listen_rec *lr)
+void mptcp_counter_names_end(int kind)
 {
-    const mptcp_server_conf *conf = mptcp_main_conf();
-    const ap_listen_rec *other;
-
-    for (other = ap_listeners; other; other = other->next) {
-        if (mptcp_listener_wanted(conf, other)
-            && other->bind_addr->port == lr->bind_addr->port
-            && apr_sockaddr_equal(other->bind_addr, lr->bind_addr)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/*
- * The listeners that are to be MPTCP, and those that a service manager passed
- * on and are; but not those which are steered away from.
- */
-static void name_listeners(process_rec *process, apr_pool_t *p)
-{
-    const ap_listen_rec *lr;
-
-    for (lr = ap_listeners; lr; lr = lr->next) {
-        int is_mptcp = mptcp_listener_is_mptcp(lr);
-        mptcp_counted *one;
-
-        if (!address_wanted(lr)
-            && (!is_mptcp || mptcp_listener_has_twin(lr, process))) {
-            continue;
-        }
-        one = count_name(process, MPTCP_COUNTER_LISTENER,
-                         apr_psprintf(p, "%pI", lr->bind_addr));
-        if (one) {
-            one->address = lr->bind_addr;
-            one->port = lr->bind_addr->port;
-            one->is_mptcp |= is_mptcp;
-            one->is_ipv6_only = mptcp_socket_option(lr->sd, IPPROTO_IPV6,
-                                                    IPV6_V6ONLY) > 0;
-        }
-    }
-    qsort(counted[MPTCP_COUNTER_LISTENER]->elts,
-          counted[MPTCP_COUNTER_LISTENER]->nelts, sizeof(mptcp_counted),
-          by_port_and_name);
-}
-
-static void name_workers(process_rec *process)
-{
-    apr_array_header_t *list = counted[MPTCP_COUNTER_WORKER];
-    apr_hash_t *workers = mptcp_main_conf()->workers;
-    apr_hash_index_t *at;
-    mptcp_counted *one;
+    apr_array_header_t *list = counted[kind];
     int i;
 
-    if (!mptcp_proxy_wants_any()) {
+    if (kind == MPTCP_COUNTER_LISTENER) {
+        qsort(list->elts, list->nelts, sizeof(mptcp_counted),
+              by_port_and_name);
         return;
     }
-    for (at = apr_hash_first(NULL, workers); at; at = apr_hash_next(at)) {
-        const struct proxy_worker *const *worker;
-        const void *key;
-        void *setting;
-
-        apr_hash_this(at, &key, NULL, &setting);
-        worker = key;
-        if (*(const int *)setting) {
-            one = count_name(process, MPTCP_COUNTER_WORKER,
-                             mptcp_worker_name(*worker));
-            if (one) {
-                one->port = mptcp_worker_port(*worker);
-            }
-        }
-    }
-    /* forward proxies, tunnels, members that are added at run time */
-    count_name(process, MPTCP_COUNTER_WORKER, MPTCP_COUNTER_OTHER);
     qsort(list->elts, list->nelts, sizeof(mptcp_counted), by_key);
     for (i = 0; i < list->nelts; i++) {
-        one = &APR_ARRAY_IDX(list, i, mptcp_counted);
-        if (strcmp(one->name, MPTCP_COUNTER_OTHER) == 0) {
+        const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);
+
+        if (strcmp(one->key, MPTCP_COUNTER_OTHER) == 0) {
             other_worker = one;
         }
     }
 }
 
-/*
- * post_config, in the parent: what is to be counted.  The listeners are bound
- * since open_logs, and the workers are settled since check_config.
- */
-static int name_counters(apr_pool_t *pconf, apr_pool_t *plog,
-                         apr_pool_t *ptemp, server_rec *s)
+const apr_array_header_t *mptcp_counted_all(int kind)
 {
-    int kind;
-
-    (void)plog;
-    other_worker = NULL;
-    counted_since = 0;
-    for (kind = 0; kind < MPTCP_COUNTER_KINDS; kind++) {
-        counted[kind] = apr_array_make(pconf, 4, sizeof(mptcp_counted));
-    }
-    if (mptcp_is_check_pass()) {
-        return OK;
-    }
-    name_listeners(s->process, ptemp);
-    name_workers(s->process);
-    if (counted[MPTCP_COUNTER_LISTENER]->nelts
-        || counted[MPTCP_COUNTER_WORKER]->nelts) {
-        counted_since = get_registry(s->process)->since;
-    }
-    return OK;
+    return counted[kind];
 }
 
-/* ---- counting ---------------------------------------------------------- */
+apr_time_t mptcp_counted_since(void)
+{
+    return counted_since;
+}
+
+/* ---- counting ----------------------------------------------------------- */
 
 /*
  * Nothing else is ordered by these, so no barrier is needed; a reader sees
@@ -305,7 +232,9 @@ static int name_counters(apr_pool_t *pconf, apr_pool_t *plog,
  */
 static void add(apr_uint64_t *number, apr_uint64_t n)
 {
-    __atomic_fetch_add(number, n, __ATOMIC_RELAXED);
+    if (n) {
+        __atomic_fetch_add(number, n, __ATOMIC_RELAXED);
+    }
 }
 
 static apr_uint64_t get(const apr_uint64_t *number)
@@ -313,9 +242,33 @@ static apr_uint64_t get(const apr_uint64_t *number)
     return __atomic_load_n(number, __ATOMIC_RELAXED);
 }
 
+void mptcp_counts_add(mptcp_counter *counter, const mptcp_counts *more)
+{
+    add(&counter->mptcp, more->mptcp);
+    add(&counter->fallback, more->fallback);
+    add(&counter->tcp, more->tcp);
+    add(&counter->joins, more->joins);
+}
+
+void mptcp_counts_get(const mptcp_counted *one, mptcp_counts *counts)
+{
+    counts->mptcp = get(&one->counter->mptcp);
+    counts->fallback = get(&one->counter->fallback);
+    counts->tcp = get(&one->counter->tcp);
+    counts->joins = get(&one->counter->joins);
+}
+
+int mptcp_counter_say_first(mptcp_counter *counter)
+{
+    return __atomic_exchange_n(&counter->has_said, 1, __ATOMIC_RELAXED) == 0;
+}
+
+/* ---- which listener, which worker --------------------------------------- */
+
 /*
  * Is it a wildcard for an address?  That of IPv6 mostly is for IPv4 too; the
- * address of such a connection is a v4-mapped one, or, in diag.c, an IPv4 one.
+ * address of such a connection is a v4-mapped one, or, of those that the
+ * kernel lists, an IPv4 one.
  */
 static int is_wildcard_for(const mptcp_counted *one,
                            const apr_sockaddr_t *local)
@@ -326,8 +279,8 @@ static int is_wildcard_for(const mptcp_counted *one,
 }
 
 /*
- * Is it at this address?  Of an MPTCP socket the kernel does not list the scope
- * (Linux 6.18): without one, a link-local address is of any.
+ * Is it at this address?  Of an MPTCP socket the kernel does not list the
+ * scope (Linux 6.18): without one, a link-local address is of any.
  */
 static int is_at(const mptcp_counted *one, const apr_sockaddr_t *local)
 {
@@ -360,68 +313,17 @@ const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local)
     return wildcard;
 }
 
-/* Where the counter of an MPTCP connection is found when it ends. */
-#define CONNECTION_KEY "mod_mptcp:counter"
-
-/*
- * pre_connection: a child takes a connection on.  mod_proxy's to backends,
- * which pass by here too, have no entry in the scoreboard; HTTP/2's streams
- * have a master.
- */
-static int count_accepted(conn_rec *c, void *csd)
+const mptcp_counted *mptcp_counted_worker(const char *key)
 {
-    const mptcp_counted *one;
-    int protocol;
+    const apr_array_header_t *list = counted[MPTCP_COUNTER_WORKER];
+    const mptcp_counted wanted = { .key = key };
+    const mptcp_counted *one = NULL;
 
-    if (counted[MPTCP_COUNTER_LISTENER]->nelts == 0 || c->master || !c->sbh
-        || !(one = mptcp_counted_listener(c->local_addr))) {
-        return OK;
+    if (key) {
+        one = bsearch(&wanted, list->elts, list->nelts, sizeof(*one), by_key);
     }
-    protocol = mptcp_socket_option(csd, SOL_SOCKET, SO_PROTOCOL);
-    if (protocol != IPPROTO_MPTCP) {
-        add(&one->counter->tcp, 1);
-        if (protocol == IPPROTO_TCP) {
-            mptcp_connection_note(c, MPTCP_STATE_OFF);
-        }
-        return OK;
-    }
-    add(&one->counter->mptcp, 1);
-    apr_pool_userdata_setn(one->counter, CONNECTION_KEY, NULL, c->pool);
-    return OK;
+    return one ? one : other_worker;
 }
-
-/*
- * pre_close_connection: a connection ends, its socket is still open.  How
- * many subflows there ever were the kernel does not say, but how many there
- * are: what joined and left before is not seen.
- */
-static int count_ended(conn_rec *c)
-{
-    void *data = NULL;
-    mptcp_counter *counter;
-    mptcp_reading reading;
-    apr_socket_t *sd;
-    apr_os_sock_t fd;
-
-    apr_pool_userdata_get(&data, CONNECTION_KEY, c->pool);
-    counter = data;
-    sd = counter ? ap_get_conn_socket(c) : NULL;
-    if (!sd || apr_os_sock_get(&fd, sd) != APR_SUCCESS || fd < 0) {
-        return OK;
-    }
-    apr_pool_userdata_setn(NULL, CONNECTION_KEY, NULL, c->pool);
-    mptcp_connection_ask(fd, 0, &reading);
-    if (reading.state == MPTCP_STATE_FALLBACK) {
-        add(&counter->fallback, 1);
-    }
-    else if (reading.state == MPTCP_STATE_ON
-             && reading.info.extra_subflows > 0) {
-        add(&counter->joins, reading.info.extra_subflows);
-    }
-    return OK;
-}
-
-/* ---- backends ---------------------------------------------------------- */
 
 /*
  * An address and port as a number that is not 0: FNV-1a, 64 bits.  An IPv4
@@ -459,7 +361,8 @@ static int has_peer(const mptcp_counter *counter, apr_uint64_t key)
 }
 
 /* Two children may note the same address, which does no harm. */
-static void note_peer(mptcp_counter *counter, const apr_sockaddr_t *peer)
+void mptcp_counter_note_peer(mptcp_counter *counter,
+                             const apr_sockaddr_t *peer)
 {
     apr_uint64_t key = peer_key(peer->ipaddr_ptr, peer->ipaddr_len,
                                 peer->port);
@@ -473,47 +376,8 @@ static void note_peer(mptcp_counter *counter, const apr_sockaddr_t *peer)
     }
 }
 
-void mptcp_count_backend(const char *worker, apr_socket_t *sd, int made_as)
-{
-    const apr_array_header_t *list = counted[MPTCP_COUNTER_WORKER];
-    const mptcp_counted wanted = { .key = worker }, *one = NULL;
-    mptcp_reading reading;
-    apr_sockaddr_t *peer;
-    apr_os_sock_t fd;
-
-    if (worker) {
-        one = bsearch(&wanted, list->elts, list->nelts, sizeof(*one),
-                      by_key);
-    }
-    if (!one) {
-        one = other_worker;
-    }
-    if (!one || apr_os_sock_get(&fd, sd) != APR_SUCCESS) {
-        return;
-    }
-    memset(&reading, 0, sizeof(reading));
-    if (made_as == IPPROTO_MPTCP) {
-        mptcp_connection_ask(fd, IPPROTO_MPTCP, &reading);
-    }
-    switch (reading.state) {
-    case MPTCP_STATE_ON:
-        add(&one->counter->mptcp, 1);
-        break;
-    case MPTCP_STATE_FALLBACK:
-        add(&one->counter->fallback, 1);
-        break;
-    default:
-        add(&one->counter->tcp, 1);
-        break;
-    }
-    if (made_as == IPPROTO_MPTCP
-        && apr_socket_addr_get(&peer, APR_REMOTE, sd) == APR_SUCCESS) {
-        note_peer(one->counter, peer);
-    }
-}
-
-const mptcp_counted *mptcp_counted_worker(const void *address,
-                                          apr_size_t length, int port)
+const mptcp_counted *mptcp_counted_peer(const void *address,
+                                        apr_size_t length, int port)
 {
     const apr_array_header_t *list = counted[MPTCP_COUNTER_WORKER];
     apr_uint64_t key = peer_key(address, length, port);
@@ -527,32 +391,4 @@ const mptcp_counted *mptcp_counted_worker(const void *address,
         }
     }
     return NULL;
-}
-
-/* ---- reading ----------------------------------------------------------- */
-
-const apr_array_header_t *mptcp_counted_all(int kind)
-{
-    return counted[kind];
-}
-
-apr_time_t mptcp_counted_since(void)
-{
-    return counted_since;
-}
-
-void mptcp_counts_get(const mptcp_counted *one, mptcp_counts *counts)
-{
-    counts->mptcp = get(&one->counter->mptcp);
-    counts->fallback = get(&one->counter->fallback);
-    counts->tcp = get(&one->counter->tcp);
-    counts->joins = get(&one->counter->joins);
-}
-
-void mptcp_counters_register_hooks(void)
-{
-    ap_hook_post_config(name_counters, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_pre_connection(count_accepted, NULL, NULL, APR_HOOK_MIDDLE);
-    /* before mod_http2's, which may still write */
-    ap_hook_pre_close_connection(count_ended, NULL, NULL, APR_HOOK_FIRST);
 }

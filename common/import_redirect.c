@@ -19,7 +19,7 @@
  * musl's dl_iterate_phdr(3).
  */
 
-#include "mod_mptcp.h"
+#include "common/common.h"
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -51,7 +51,8 @@
 #endif
 /* Not powerpc64: its ELFv1 slots hold function descriptors. */
 
-#if __ELF_NATIVE_CLASS == 64
+/* musl has no __ELF_NATIVE_CLASS */
+#if UINTPTR_MAX > 0xffffffff
 #define RELOC_SYMBOL(info) ELF64_R_SYM(info)
 #define RELOC_TYPE(info)   ELF64_R_TYPE(info)
 #else
@@ -298,7 +299,6 @@ static int search_if_meant(struct dl_phdr_info *object, size_t size,
 {
     import_search *search = baton;
 
-    (void)size;
     if (search->inside ? !is_mapped(object, search->inside, 1, PF_R)
                        : is_mapped(object, search->outside, 1, PF_R)) {
         return 0;

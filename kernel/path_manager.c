@@ -2,17 +2,13 @@
 
 /*
  * Messages to and from the kernel's MPTCP path manager: generic netlink,
- * family mptcp_pm, by libnl-3.
- *
- * Every call returns the kernel's own errno: libnl's numbers say less (3.7
- * makes "out of range" of a full table and of a bad value), so its error
- * callback is replaced.
- *
- * A path manager is opened, asked and closed within one hook; libnl makes
- * its socket close-on-exec, and none is open when a child is forked.
+ * family mptcp_pm.
  */
 
-#include "mod_mptcp.h"
+#include "kernel/kernel.h"
+
+#include <errno.h>
+#include <string.h>
 
 #include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
@@ -70,9 +66,6 @@ static struct nla_policy addr_policy[PM_ADDR_MAX + 1] = {
 /* How long the kernel may take to answer, in seconds: it never takes any. */
 #define PATIENCE 2
 
-/* The highest errno of the kernel's (linux/err.h: MAX_ERRNO). */
-#define ERRNO_MAX 4095
-
 #define PM_FAMILY "mptcp_pm"
 #define PM_VERSION 1
 
@@ -81,82 +74,8 @@ struct mptcp_pm {
     int family;
 };
 
-/* What becomes of one request. */
-typedef struct {
-    int done;
-    int error;                          /* errno, or 0 */
-    nl_recvmsg_msg_cb_t read;           /* takes a reply, or NULL */
-    void *into;                         /* read's argument */
-} exchange;
-
-int mptcp_netlink_errno(int error)
-{
-    return error < 0 && error >= -ERRNO_MAX ? -error : EBADMSG;
-}
-
-static int on_error(struct sockaddr_nl *from, struct nlmsgerr *err, void *arg)
-{
-    exchange *ex = arg;
-
-    (void)from;
-    ex->error = mptcp_netlink_errno(err->error);
-    ex->done = 1;
-    return NL_STOP;
-}
-
-static int on_end(struct nl_msg *msg, void *arg)
-{
-    exchange *ex = arg;
-
-    (void)msg;
-    ex->done = 1;
-    return NL_STOP;
-}
-
-static int on_reply(struct nl_msg *msg, void *arg)
-{
-    exchange *ex = arg;
-
-    return ex->read ? ex->read(msg, ex->into) : NL_OK;
-}
-
-/*
- * Send a message, which is freed, and take what the kernel answers: replies
- * and then an acknowledgement, or the end of a dump, or an error.
- */
-static apr_status_t run(mptcp_pm *pm, struct nl_msg *msg,
-                        nl_recvmsg_msg_cb_t read, void *into)
-{
-    exchange ex = { 0, 0, read, into };
-    struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
-
-    if (!cb) {
-        nlmsg_free(msg);
-        return ENOMEM;
-    }
-    nl_cb_err(cb, NL_CB_CUSTOM, on_error, &ex);
-    nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_reply, &ex);
-    nl_cb_set(cb, NL_CB_FINISH, NL_CB_CUSTOM, on_end, &ex);
-    nl_cb_set(cb, NL_CB_ACK, NL_CB_CUSTOM, on_end, &ex);
-
-    if (nl_send_auto(pm->sock, msg) < 0) {
-        ex.error = EIO;
-        ex.done = 1;
-    }
-    while (!ex.done) {
-        /* none at all, for one, after PATIENCE */
-        if (nl_recvmsgs_report(pm->sock, cb) <= 0 && !ex.done) {
-            ex.error = EIO;
-            ex.done = 1;
-        }
-    }
-    nl_cb_put(cb);
-    nlmsg_free(msg);
-    return ex.error;
-}
-
-/* A request without attributes yet; NULL when there is no memory. */
-static struct nl_msg *request(mptcp_pm *pm, int flags, int command)
+/* A message without attributes yet; NULL when there is no memory. */
+static struct nl_msg *new_message(mptcp_pm *pm, int flags, int command)
 {
     struct nl_msg *msg = nlmsg_alloc();
 
@@ -178,21 +97,12 @@ static apr_status_t close_pm(void *data)
 
 apr_status_t mptcp_pm_open(apr_pool_t *p, mptcp_pm **result)
 {
-    const struct timeval patience = { PATIENCE, 0 };
     mptcp_pm *pm = apr_pcalloc(p, sizeof(*pm));
+    apr_status_t rv = mptcp_netlink_open(NETLINK_GENERIC, PATIENCE,
+                                         &pm->sock);
 
     *result = NULL;
-    pm->sock = nl_socket_alloc();
-    if (!pm->sock) {
-        return ENOMEM;
-    }
-    errno = 0;
-    if (genl_connect(pm->sock) < 0
-        || setsockopt(nl_socket_get_fd(pm->sock), SOL_SOCKET, SO_RCVTIMEO,
-                      &patience, sizeof(patience)) != 0) {
-        apr_status_t rv = errno ? errno : EIO;
-
-        nl_socket_free(pm->sock);
+    if (rv != APR_SUCCESS) {
         return rv;
     }
     pm->family = genl_ctrl_resolve(pm->sock, PM_FAMILY);
@@ -210,7 +120,7 @@ void mptcp_pm_close(apr_pool_t *p, mptcp_pm *pm)
     apr_pool_cleanup_run(p, pm, close_pm);
 }
 
-/* ---- limits ----------------------------------------------------------- */
+/* ---- limits ------------------------------------------------------------- */
 
 static int read_limits(struct nl_msg *msg, void *into)
 {
@@ -225,17 +135,17 @@ static int read_limits(struct nl_msg *msg, void *into)
         limits->value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED]
             = (int)nla_get_u32(attr[PM_ATTR_RCV_ADD_ADDRS]);
     }
-    return NL_OK;
+    return 1;
 }
 
 apr_status_t mptcp_pm_get_limits(mptcp_pm *pm, mptcp_limits *limits)
 {
-    struct nl_msg *msg = request(pm, 0, PM_CMD_GET_LIMITS);
+    struct nl_msg *msg = new_message(pm, 0, PM_CMD_GET_LIMITS);
     apr_status_t rv;
 
     limits->value[MPTCP_LIMIT_SUBFLOWS] = MPTCP_LIMIT_UNSET;
     limits->value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] = MPTCP_LIMIT_UNSET;
-    rv = msg ? run(pm, msg, read_limits, limits) : ENOMEM;
+    rv = mptcp_netlink_ask(pm->sock, msg, read_limits, limits);
     /* it has acknowledged the request, and not answered it */
     if (rv == APR_SUCCESS
         && limits->value[MPTCP_LIMIT_SUBFLOWS] == MPTCP_LIMIT_UNSET) {
@@ -246,7 +156,7 @@ apr_status_t mptcp_pm_get_limits(mptcp_pm *pm, mptcp_limits *limits)
 
 apr_status_t mptcp_pm_set_limits(mptcp_pm *pm, const mptcp_limits *limits)
 {
-    struct nl_msg *msg = request(pm, 0, PM_CMD_SET_LIMITS);
+    struct nl_msg *msg = new_message(pm, 0, PM_CMD_SET_LIMITS);
 
     if (!msg) {
         return ENOMEM;
@@ -258,10 +168,10 @@ apr_status_t mptcp_pm_set_limits(mptcp_pm *pm, const mptcp_limits *limits)
         nlmsg_free(msg);
         return ENOMEM;
     }
-    return run(pm, msg, NULL, NULL);
+    return mptcp_netlink_ask(pm->sock, msg, NULL, NULL);
 }
 
-/* ---- endpoints -------------------------------------------------------- */
+/* ---- endpoints ---------------------------------------------------------- */
 
 static int read_endpoint(struct nl_msg *msg, void *into)
 {
@@ -275,7 +185,7 @@ static int read_endpoint(struct nl_msg *msg, void *into)
         || nla_parse_nested(addr, PM_ADDR_MAX, attr[PM_ATTR_ADDR],
                             addr_policy) != 0
         || !addr[PM_ADDR_FAMILY] || !addr[PM_ADDR_ID]) {
-        return NL_OK;
+        return 1;
     }
     ep = apr_array_push(endpoints);
     memset(ep, 0, sizeof(*ep));
@@ -297,17 +207,17 @@ static int read_endpoint(struct nl_msg *msg, void *into)
     if (addr[PM_ADDR_IF_IDX]) {
         ep->ifindex = (int)nla_get_u32(addr[PM_ADDR_IF_IDX]);
     }
-    return NL_OK;
+    return 1;
 }
 
 apr_status_t mptcp_pm_get_endpoints(mptcp_pm *pm, apr_pool_t *p,
                                     apr_array_header_t **endpoints)
 {
-    struct nl_msg *msg = request(pm, NLM_F_DUMP, PM_CMD_GET_ADDR);
+    struct nl_msg *msg = new_message(pm, NLM_F_DUMP, PM_CMD_GET_ADDR);
 
     *endpoints = apr_array_make(p, MPTCP_ENDPOINTS_MAX,
                                 sizeof(mptcp_endpoint));
-    return msg ? run(pm, msg, read_endpoint, *endpoints) : ENOMEM;
+    return mptcp_netlink_ask(pm->sock, msg, read_endpoint, *endpoints);
 }
 
 /* Zero where it went in. */
@@ -334,7 +244,7 @@ static int put_endpoint(struct nl_msg *msg, const mptcp_endpoint *ep)
 static apr_status_t send_endpoint(mptcp_pm *pm, int command,
                                   const mptcp_endpoint *ep)
 {
-    struct nl_msg *msg = request(pm, 0, command);
+    struct nl_msg *msg = new_message(pm, 0, command);
 
     if (!msg) {
         return ENOMEM;
@@ -343,7 +253,7 @@ static apr_status_t send_endpoint(mptcp_pm *pm, int command,
         nlmsg_free(msg);
         return ENOMEM;
     }
-    return run(pm, msg, NULL, NULL);
+    return mptcp_netlink_ask(pm->sock, msg, NULL, NULL);
 }
 
 apr_status_t mptcp_pm_add_endpoint(mptcp_pm *pm, const mptcp_endpoint *ep)

@@ -30,7 +30,7 @@
  * with EOPNOTSUPP), and replaces the one before at once for the whole group.
  */
 
-#include "mod_mptcp.h"
+#include "listen/listen.h"
 
 #include <linux/filter.h>
 #include <sys/socket.h>
@@ -68,10 +68,19 @@ static listener_pair *pair_of(const ap_listen_rec *lr, process_rec *process)
     return NULL;
 }
 
+/* The number of a pair's member of a protocol. */
+static int member_of(const listener_pair *pair, int is_mptcp)
+{
+    if (mptcp_listener_is_mptcp(pair->member[0])) {
+        return is_mptcp ? 0 : 1;
+    }
+    return is_mptcp ? 1 : 0;
+}
+
 /* The plain TCP socket of a pair: the way to the group's program. */
 static const ap_listen_rec *tcp_member(const listener_pair *pair)
 {
-    return pair->member[mptcp_listener_is_mptcp(pair->member[0])];
+    return pair->member[member_of(pair, 0)];
 }
 
 int mptcp_listener_has_twin(const ap_listen_rec *lr, process_rec *process)
@@ -173,7 +182,7 @@ static void remove_listener(ap_listen_rec *lr)
     lr->active = 0;
 }
 
-void mptcp_listener_part_twins(mptcp_server_conf *conf, process_rec *process)
+void mptcp_listener_part_twins(process_rec *process)
 {
     apr_array_header_t *pairs = known_pairs(process);
     const listener_pair *pair;
@@ -181,7 +190,7 @@ void mptcp_listener_part_twins(mptcp_server_conf *conf, process_rec *process)
     /* all of them listen: those whose line is gone have been forgotten */
     while ((pair = apr_array_pop(pairs))) {
         const ap_listen_rec *tcp = tcp_member(pair);
-        int wanted = mptcp_listener_wanted(conf, tcp);
+        int wanted = mptcp_listener_wanted(tcp);
         apr_os_sock_t fd;
         int unused = 0;
 
@@ -189,8 +198,7 @@ void mptcp_listener_part_twins(mptcp_server_conf *conf, process_rec *process)
             setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &unused,
                        sizeof(unused));
         }
-        remove_listener(pair->member[mptcp_listener_is_mptcp(pair->member[0])
-                                     == wanted]);
+        remove_listener(pair->member[member_of(pair, !wanted)]);
     }
 }
 
@@ -213,7 +221,7 @@ static apr_status_t steer(const listener_pair *pair, int index)
     return APR_SUCCESS;
 }
 
-void mptcp_listener_steer(mptcp_server_conf *conf, process_rec *process)
+void mptcp_listener_steer(process_rec *process)
 {
     apr_array_header_t *pairs = known_pairs(process);
     int i;
@@ -221,8 +229,8 @@ void mptcp_listener_steer(mptcp_server_conf *conf, process_rec *process)
     for (i = pairs->nelts - 1; i >= 0; i--) {
         listener_pair *pair = &APR_ARRAY_IDX(pairs, i, listener_pair);
         /* the directive finds both records, but for the first time one */
-        int wanted = mptcp_listener_wanted(conf, pair->member[0])
-                     || mptcp_listener_wanted(conf, pair->member[1]);
+        int wanted = mptcp_listener_wanted(pair->member[0])
+                     || mptcp_listener_wanted(pair->member[1]);
         apr_status_t rv;
 
         if (!pair->member[0]->active || !pair->member[1]->active) {
@@ -231,7 +239,7 @@ void mptcp_listener_steer(mptcp_server_conf *conf, process_rec *process)
             apr_array_pop(pairs);
             continue;
         }
-        rv = steer(pair, mptcp_listener_is_mptcp(pair->member[1]) == wanted);
+        rv = steer(pair, member_of(pair, wanted));
         if (rv != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, rv, ap_server_conf,
                          "%pI serves both TCP and MPTCP: "

@@ -5,7 +5,7 @@
  * Listen ... options=multipathtcp.
  */
 
-#include "mod_mptcp.h"
+#include "listen/listen.h"
 
 APLOG_USE_MODULE(mptcp);
 
@@ -39,8 +39,7 @@ static const char *check_options(apr_pool_t *p, const char *options)
 const char *mptcp_listen_directive(cmd_parms *cmd, void *dummy,
                                    int argc, char *const argv[])
 {
-    mptcp_server_conf *conf = ap_get_module_config(cmd->server->module_config,
-                                                   &mptcp_module);
+    mptcp_global_conf *conf = mptcp_global();
     /* left by rewrite_listen() below, if the line said Listen */
     const char *options = cmd->directive->data;
     const char *name = options ? "Listen" : cmd->cmd->name;
@@ -82,17 +81,14 @@ const char *mptcp_listen_directive(cmd_parms *cmd, void *dummy,
 const char *mptcp_listen_default_directive(cmd_parms *cmd, void *dummy,
                                            int flag)
 {
-    mptcp_server_conf *conf = ap_get_module_config(cmd->server->module_config,
-                                                   &mptcp_module);
-
-    (void)dummy;
-    conf->listen_default = flag;
+    mptcp_global()->listen_default = flag;
     return ap_check_cmd_context(cmd, GLOBAL_ONLY);
 }
 
-int mptcp_listener_wanted(const mptcp_server_conf *conf,
-                          const ap_listen_rec *lr)
+int mptcp_listener_wanted(const ap_listen_rec *lr)
 {
+    const mptcp_global_conf *conf = mptcp_global();
+
 #ifdef AP_LISTEN_MPTCP
     if (lr->flags & AP_LISTEN_MPTCP) {
         return 1;                       /* trunk: Listen's own option */
@@ -102,7 +98,13 @@ int mptcp_listener_wanted(const mptcp_server_conf *conf,
            || mptcp_array_has(conf->listeners, lr);
 }
 
-#ifndef AP_LISTEN_MPTCP
+/* Trunk has options= of its own. */
+#ifdef AP_LISTEN_MPTCP
+#define HAVE_LISTEN_OPTIONS 1
+#else
+#define HAVE_LISTEN_OPTIONS 0
+#endif
+
 /*
  * Listen ... options=... is trunk's; 2.4's Listen takes it for a protocol, or
  * for one argument too many.  Such a line is made an MPTCPListen line before
@@ -135,29 +137,19 @@ static void rewrite_listen(ap_directive_t *line, apr_pool_t *p)
 }
 
 /*
- * pre_config: the whole configuration is in ap_conftree, with Include, Use
- * and IfModule resolved, and none of it has been walked yet.  Only the top
- * level is searched: Listen is not allowed in any other section.
+ * The whole configuration is in ap_conftree, with Include, Use and IfModule
+ * resolved, and none of it has been walked yet.  Only the top level is
+ * searched: Listen is not allowed in any other section.
  */
-static int rewrite_listens(apr_pool_t *pconf, apr_pool_t *plog,
-                           apr_pool_t *ptemp)
+int mptcp_listen_rewrite(apr_pool_t *pconf, apr_pool_t *plog,
+                         apr_pool_t *ptemp)
 {
     ap_directive_t *line;
 
-    (void)plog;
-    (void)ptemp;
-    for (line = ap_conftree; line; line = line->next) {
+    for (line = ap_conftree; line && !HAVE_LISTEN_OPTIONS; line = line->next) {
         if (ap_cstr_casecmp(line->directive, "Listen") == 0) {
             rewrite_listen(line, pconf);
         }
     }
     return OK;
-}
-#endif /* !AP_LISTEN_MPTCP */
-
-void mptcp_listen_directives_register_hooks(void)
-{
-#ifndef AP_LISTEN_MPTCP
-    ap_hook_pre_config(rewrite_listens, NULL, NULL, APR_HOOK_MIDDLE);
-#endif
 }

@@ -6,10 +6,10 @@
  * Here is the one table of flags, and the words of endpoints and limits in
  * both directions: those of MPTCPEndpoint and MPTCPLimits, which are the
  * words of `ip mptcp` too.  Nothing here touches the kernel, so apache2 -t
- * finds all that can be wrong without it; pm_reconcile.c does the rest.
+ * finds all that can be wrong without it; reconcile.c does the rest.
  */
 
-#include "mod_mptcp.h"
+#include "paths/paths.h"
 
 #include "apr_lib.h"                    /* apr_isdigit() */
 
@@ -190,6 +190,36 @@ int mptcp_endpoint_same_address(const mptcp_endpoint *a,
               == 0;
 }
 
+static int same_endpoint(const mptcp_endpoint *a, const mptcp_endpoint *b)
+{
+    return mptcp_endpoint_same_address(a, b) && a->flags == b->flags
+           && a->ifindex == b->ifindex && a->id == b->id;
+}
+
+/* Is an endpoint what is wanted, where no id is wanted whatever its id? */
+static int satisfies(const mptcp_endpoint *ep, const mptcp_endpoint *wanted)
+{
+    mptcp_endpoint exactly = *wanted;
+
+    if (!exactly.id) {
+        exactly.id = ep->id;
+    }
+    return same_endpoint(ep, &exactly);
+}
+
+const mptcp_endpoint *mptcp_endpoint_find(const mptcp_endpoint *eps, int count,
+                                          const mptcp_endpoint *wanted)
+{
+    int i;
+
+    for (i = 0; i < count; i++) {
+        if (satisfies(&eps[i], wanted)) {
+            return &eps[i];
+        }
+    }
+    return NULL;
+}
+
 static const char *check_others(apr_pool_t *p, const mptcp_endpoint *ep,
                                 const apr_array_header_t *others)
 {
@@ -219,12 +249,10 @@ static const char *check_others(apr_pool_t *p, const mptcp_endpoint *ep,
 const char *mptcp_endpoint_directive(cmd_parms *cmd, void *dummy,
                                      int argc, char *const argv[])
 {
-    mptcp_server_conf *conf = ap_get_module_config(cmd->server->module_config,
-                                                   &mptcp_module);
+    mptcp_global_conf *conf = mptcp_global();
     mptcp_wanted_endpoint wanted;
     const char *err = ap_check_cmd_context(cmd, GLOBAL_ONLY);
 
-    (void)dummy;
     if (err) {
         return err;
     }
@@ -266,12 +294,10 @@ const char *mptcp_endpoint_directive(cmd_parms *cmd, void *dummy,
 const char *mptcp_limits_directive(cmd_parms *cmd, void *dummy,
                                    int argc, char *const argv[])
 {
-    mptcp_server_conf *conf = ap_get_module_config(cmd->server->module_config,
-                                                   &mptcp_module);
+    mptcp_global_conf *conf = mptcp_global();
     const char *err = ap_check_cmd_context(cmd, GLOBAL_ONLY);
     int i, limit;
 
-    (void)dummy;
     if (err) {
         return err;
     }
@@ -307,7 +333,7 @@ const char *mptcp_limits_directive(cmd_parms *cmd, void *dummy,
     return NULL;
 }
 
-/* ---- in words --------------------------------------------------------- */
+/* ---- in words ----------------------------------------------------------- */
 
 const char *mptcp_endpoint_address(apr_pool_t *p, const mptcp_endpoint *ep)
 {

@@ -5,7 +5,7 @@
  * and back.
  *
  * Endpoints and limits belong to the network namespace, not to a process.  So
- * it is remembered what this server has added (pm_state.c), and nothing else
+ * it is remembered what this server has added (state.c), and nothing else
  * is changed: an endpoint is ours only if we added it and the kernel still has
  * just that one; an equal one that was there before is used and left.  Only
  * differences are applied, so a reload does not touch what stays.
@@ -15,8 +15,7 @@
  * cleanup is pconf's, which no child destroys, and it looks at the process id.
  */
 
-#include "mod_mptcp.h"
-#include "mpm_common.h"                 /* ap_hook_monitor() */
+#include "paths/paths.h"
 
 #include <linux/capability.h>
 #include <net/if.h>
@@ -24,6 +23,12 @@
 #include <unistd.h>
 
 APLOG_USE_MODULE(mptcp);
+
+/*
+ * Lines, by their place in the configuration, whose endpoint could not be
+ * added for a reason that may go away by itself.  The parent's.
+ */
+static int is_pending[MPTCP_ENDPOINTS_MAX];
 
 /* The work of one hook. */
 typedef struct {
@@ -35,43 +40,10 @@ typedef struct {
     const char *refused;                /* commands that took a privilege */
 } pm_work;
 
-/* ---- comparing -------------------------------------------------------- */
-
-static int same_endpoint(const mptcp_endpoint *a, const mptcp_endpoint *b)
-{
-    return mptcp_endpoint_same_address(a, b) && a->flags == b->flags
-           && a->ifindex == b->ifindex && a->id == b->id;
-}
-
-/* Is an endpoint what is wanted, where no id is wanted whatever its id? */
-static int satisfies(const mptcp_endpoint *ep, const mptcp_endpoint *wanted)
-{
-    mptcp_endpoint exactly = *wanted;
-
-    if (!exactly.id) {
-        exactly.id = ep->id;
-    }
-    return same_endpoint(ep, &exactly);
-}
-
-/* The one of an array that satisfies, or NULL. */
-static const mptcp_endpoint *find(const mptcp_endpoint *eps, int count,
-                                  const mptcp_endpoint *wanted)
-{
-    int i;
-
-    for (i = 0; i < count; i++) {
-        if (satisfies(&eps[i], wanted)) {
-            return &eps[i];
-        }
-    }
-    return NULL;
-}
-
 static const mptcp_endpoint *find_present(const pm_work *work,
                                           const mptcp_endpoint *wanted)
 {
-    return find((const mptcp_endpoint *)work->present->elts,
+    return mptcp_endpoint_find((const mptcp_endpoint *)work->present->elts,
                 work->present->nelts, wanted);
 }
 
@@ -95,40 +67,11 @@ int mptcp_endpoint_is_ours(process_rec *process, const mptcp_endpoint *ep)
 {
     const mptcp_pm_state *state = mptcp_pm_state_of(process->pool);
 
-    return state && find(state->endpoint, state->count, ep) != NULL;
+    return state
+           && mptcp_endpoint_find(state->endpoint, state->count, ep) != NULL;
 }
 
-/* ---- what is wanted, on this host ------------------------------------- */
-
-/*
- * Would the kernel take this for an address of its own, now?  It is asked
- * by bind(), which knows of every way an address may be local, and adds
- * endpoints of any address without asking.
- */
-static apr_status_t try_address(const mptcp_endpoint *ep)
-{
-    struct sockaddr_in6 sin6;
-    struct sockaddr_in sin;
-    apr_status_t rv = APR_SUCCESS;
-    int fd = socket(ep->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0) {
-        return errno;
-    }
-    memset(&sin, 0, sizeof(sin));
-    memset(&sin6, 0, sizeof(sin6));
-    sin.sin_family = AF_INET;
-    sin.sin_addr = ep->address.v4;
-    sin6.sin6_family = AF_INET6;
-    sin6.sin6_addr = ep->address.v6;
-    if (ep->family == AF_INET
-        ? bind(fd, (struct sockaddr *)&sin, sizeof(sin))
-        : bind(fd, (struct sockaddr *)&sin6, sizeof(sin6))) {
-        rv = errno;
-    }
-    close(fd);
-    return rv;
-}
+/* ---- what is wanted, on this host --------------------------------------- */
 
 /*
  * Does this kernel know laminar?  One that does not takes the flag all the
@@ -156,7 +99,7 @@ static int knows_laminar(apr_pool_t *p)
     return known;
 }
 
-/* ---- changing --------------------------------------------------------- */
+/* ---- changing ----------------------------------------------------------- */
 
 /* Note a command that was refused, to be named all at once. */
 static void note_refused(pm_work *work, const char *command)
@@ -218,23 +161,23 @@ static int is_passing(apr_status_t rv)
  * Add the endpoint of a line; a refusal is logged, but not once more for one
  * that was pending and still is.
  */
-static void add_endpoint(pm_work *work, mptcp_wanted_endpoint *line,
-                         const mptcp_endpoint *ep)
+static void add_endpoint(pm_work *work, const mptcp_wanted_endpoint *line,
+                         const mptcp_endpoint *ep, int *pending)
 {
     const char *text = mptcp_endpoint_text(work->p, ep, line->dev);
-    int was_pending = line->pending;
-    apr_status_t rv = ep->ifindex < 0 ? ENODEV : try_address(ep);
+    int was_pending = *pending;
+    apr_status_t rv = ep->ifindex < 0 ? ENODEV : mptcp_address_try(ep);
 
     if (rv == APR_SUCCESS) {
         rv = mptcp_pm_add_endpoint(work->pm, ep);
     }
-    line->pending = is_passing(rv);
+    *pending = is_passing(rv);
     if (rv == EPERM) {
         note_refused(work, apr_pstrcat(work->p, "ip mptcp endpoint add ",
                                        text, NULL));
     }
     else if (rv != APR_SUCCESS) {
-        if (!was_pending || !line->pending) {
+        if (!was_pending || !*pending) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, rv, work->s,
                          "MPTCPEndpoint %s is not in force: %s", text,
                          add_refusal_text(work, ep, rv));
@@ -274,7 +217,7 @@ static apr_status_t delete_endpoint(pm_work *work, const mptcp_endpoint *ep)
  * now.  A name that is no interface gets an index that no interface has.
  */
 static apr_array_header_t *look_up_interfaces(apr_pool_t *p,
-                                              const mptcp_server_conf *conf)
+                                              const mptcp_global_conf *conf)
 {
     apr_array_header_t *wanted = apr_array_make(p, MPTCP_ENDPOINTS_MAX,
                                                 sizeof(mptcp_endpoint));
@@ -307,7 +250,7 @@ static const mptcp_endpoint *find_but_for_backup(
         mptcp_endpoint changed = *ours;
 
         changed.flags ^= MPTCP_PM_ADDR_FLAG_BACKUP;
-        if (satisfies(&changed, ep)) {
+        if (mptcp_endpoint_find(&changed, 1, ep)) {
             return ep;
         }
     }
@@ -320,7 +263,8 @@ static int is_wanted(const apr_array_header_t *wanted,
     int i;
 
     for (i = 0; i < wanted->nelts; i++) {
-        if (satisfies(ours, &APR_ARRAY_IDX(wanted, i, mptcp_endpoint))) {
+        if (mptcp_endpoint_find(ours, 1, &APR_ARRAY_IDX(wanted, i,
+                                                        mptcp_endpoint))) {
             return 1;
         }
     }
@@ -383,10 +327,11 @@ static void note_ours(pm_work *work, const apr_array_header_t *before,
         const mptcp_endpoint *ep = &APR_ARRAY_IDX(work->present, i,
                                                   mptcp_endpoint);
 
-        if (find(old.endpoint, old.count, ep)
+        if (mptcp_endpoint_find(old.endpoint, old.count, ep)
             || (is_wanted(wanted, ep)
-                && !find((const mptcp_endpoint *)before->elts, before->nelts,
-                         ep))) {
+                && !mptcp_endpoint_find(
+                       (const mptcp_endpoint *)before->elts, before->nelts,
+                       ep))) {
             state->endpoint[state->count++] = *ep;
         }
     }
@@ -406,7 +351,7 @@ static void note_attempted(pm_work *work, const apr_array_header_t *wanted)
         const mptcp_endpoint *ep = &APR_ARRAY_IDX(wanted, i, mptcp_endpoint);
 
         if (!find_present(work, ep)
-            && !find(state->endpoint, state->count, ep)) {
+            && !mptcp_endpoint_find(state->endpoint, state->count, ep)) {
             state->endpoint[state->count++] = *ep;
         }
     }
@@ -425,7 +370,7 @@ static apr_status_t read_present(pm_work *work)
 }
 
 /* Add what is wanted and not there: of all lines, or of the pending ones. */
-static apr_status_t add_missing(pm_work *work, const mptcp_server_conf *conf,
+static apr_status_t add_missing(pm_work *work, const mptcp_global_conf *conf,
                                 const apr_array_header_t *wanted,
                                 int pending_only)
 {
@@ -438,18 +383,18 @@ static apr_status_t add_missing(pm_work *work, const mptcp_server_conf *conf,
     }
     before = work->present;
     for (i = 0; i < wanted->nelts; i++) {
-        mptcp_wanted_endpoint *line
+        const mptcp_wanted_endpoint *line
             = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
         const mptcp_endpoint *ep = &APR_ARRAY_IDX(wanted, i, mptcp_endpoint);
 
-        if (pending_only && !line->pending) {
+        if (pending_only && !is_pending[i]) {
             continue;
         }
         if (find_present(work, ep)) {
-            line->pending = 0;
+            is_pending[i] = 0;
             continue;
         }
-        add_endpoint(work, line, ep);
+        add_endpoint(work, line, ep, &is_pending[i]);
     }
     rv = read_present(work);
     if (rv == APR_SUCCESS) {
@@ -462,7 +407,7 @@ static apr_status_t add_missing(pm_work *work, const mptcp_server_conf *conf,
 }
 
 static apr_status_t apply_endpoints(pm_work *work,
-                                    const mptcp_server_conf *conf)
+                                    const mptcp_global_conf *conf)
 {
     apr_array_header_t *wanted = look_up_interfaces(work->p, conf);
     apr_status_t rv = read_present(work);
@@ -535,19 +480,20 @@ static const char *open_refusal_text(apr_status_t rv)
     }
 }
 
-/* ---- hooks ------------------------------------------------------------ */
+/* ---- hooks -------------------------------------------------------------- */
 
-static int wants_anything(const mptcp_server_conf *conf)
+static int wants_anything(const mptcp_global_conf *conf)
 {
     return conf->endpoints->nelts > 0
            || memcmp(&conf->limits, &no_limits, sizeof(no_limits)) != 0;
 }
 
-static void apply(const mptcp_server_conf *conf, server_rec *s, apr_pool_t *p)
+static void apply(const mptcp_global_conf *conf, server_rec *s, apr_pool_t *p)
 {
     pm_work work = { .p = p, .s = s, .state = mptcp_pm_state_make(s, p) };
     apr_status_t rv;
 
+    memset(is_pending, 0, sizeof(is_pending));
     if (!wants_anything(conf) && !mptcp_pm_state_is_anything(work.state)) {
         return;
     }
@@ -618,8 +564,6 @@ static void take_back(mptcp_pm_state *state, apr_pool_t *p)
 static apr_status_t on_pconf_cleared(void *data)
 {
     mptcp_pm_state *state = NULL;
-
-    (void)data;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_EXITING) {
         state = mptcp_pm_state_of(ap_pglobal);
     }
@@ -635,42 +579,38 @@ static apr_status_t on_pconf_cleared(void *data)
     return APR_SUCCESS;
 }
 
-/* post_config, in the parent, which has not become another user yet. */
-static int apply_configuration(apr_pool_t *pconf, apr_pool_t *plog,
-                               apr_pool_t *ptemp, server_rec *s)
+/* In the parent, which has not become another user yet. */
+int mptcp_paths_apply(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                      server_rec *s)
 {
-    (void)pconf;
-    (void)plog;
     if (!mptcp_is_check_pass()) {
-        apply(mptcp_main_conf(), s, ptemp);
-        mptcp_start_report(s, ptemp);
+        apply(mptcp_global(), s, ptemp);
     }
     return OK;
 }
 
-static int count_pending(const mptcp_server_conf *conf)
+static int count_pending(void)
 {
     int i, pending = 0;
 
-    for (i = 0; i < conf->endpoints->nelts; i++) {
-        pending += APR_ARRAY_IDX(conf->endpoints, i,
-                                 mptcp_wanted_endpoint).pending;
+    for (i = 0; i < MPTCP_ENDPOINTS_MAX; i++) {
+        pending += is_pending[i];
     }
     return pending;
 }
 
 /*
- * monitor, in the parent, every ten seconds or so: endpoints which could not
+ * In the parent, every ten seconds or so: endpoints which could not
  * be added may be possible now.  At boot httpd often starts before the last
  * address is there; and the kernel's listener of an endpoint with a port
  * cannot be bound while connections to it are in TIME_WAIT, as they are when
  * httpd has just been stopped (seen with Linux 6.18).
  */
-static int add_pending(apr_pool_t *pconf, server_rec *s)
+int mptcp_paths_add_pending(apr_pool_t *pconf, server_rec *s)
 {
-    const mptcp_server_conf *conf = mptcp_main_conf();
+    const mptcp_global_conf *conf = mptcp_global();
     pm_work work = { .s = s, .state = mptcp_pm_state_of(s->process->pool) };
-    int pending = count_pending(conf);
+    int pending = count_pending();
 
     if (!pending || !work.state || work.state->owner != getpid()
         || apr_pool_create(&work.p, pconf) != APR_SUCCESS) {
@@ -679,7 +619,7 @@ static int add_pending(apr_pool_t *pconf, server_rec *s)
     if (mptcp_pm_open(work.p, &work.pm) == APR_SUCCESS) {
         add_missing(&work, conf, look_up_interfaces(work.p, conf), 1);
         mptcp_pm_close(work.p, work.pm);
-        if (count_pending(conf) != pending) {
+        if (count_pending() != pending) {
             mptcp_pm_state_save(work.state, s, work.p);
         }
     }
@@ -688,13 +628,13 @@ static int add_pending(apr_pool_t *pconf, server_rec *s)
 }
 
 /*
- * drop_privileges, after the child has become another user, by which it loses
+ * After the child has become another user, by which it loses
  * the capabilities of root.  A server that is not root, but has been given
  * CAP_NET_ADMIN for the directives' sake (systemd's AmbientCapabilities),
  * would give it to its children, and these to CGI programs.  Not child_init,
  * which a child that is none of the MPM's does not run: mod_cgid's daemon.
  */
-static int drop_capability(apr_pool_t *pchild, server_rec *s)
+int mptcp_paths_drop_capability(apr_pool_t *pchild, server_rec *s)
 {
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3,
                                                0 };
@@ -702,10 +642,8 @@ static int drop_capability(apr_pool_t *pchild, server_rec *s)
     struct __user_cap_data_struct *held = &data[CAP_TO_INDEX(CAP_NET_ADMIN)];
     const apr_uint32_t bit = CAP_TO_MASK(CAP_NET_ADMIN);
     const mptcp_pm_state *state = mptcp_pm_state_of(s->process->pool);
-
-    (void)pchild;
     /* with -X the parent serves, and is to take endpoints back at the end */
-    if (!wants_anything(mptcp_main_conf())
+    if (!wants_anything(mptcp_global())
         || (state && state->owner == getpid())
         || syscall(SYS_capget, &header, data) != 0
         || !((held->permitted | held->inheritable) & bit)) {
@@ -722,17 +660,8 @@ static int drop_capability(apr_pool_t *pchild, server_rec *s)
     return OK;
 }
 
-void mptcp_path_manager_register_hooks(apr_pool_t *pconf)
+void mptcp_paths_register_cleanup(apr_pool_t *pconf)
 {
-    /*
-     * Registered as soon as the module is loaded: if the new configuration
-     * of a reload cannot be read, httpd ends, and its endpoints have to go.
-     */
     apr_pool_cleanup_register(pconf, NULL, on_pconf_cleared,
                               apr_pool_cleanup_null);
-    /* last of all, when no other module will find fault any more */
-    ap_hook_post_config(apply_configuration, NULL, NULL,
-                        APR_HOOK_REALLY_LAST);
-    ap_hook_monitor(add_pending, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_drop_privileges(drop_capability, NULL, NULL, APR_HOOK_LAST);
 }

@@ -14,7 +14,7 @@
  * in the same boot.
  */
 
-#include "mod_mptcp.h"
+#include "paths/paths.h"
 #include "mpm_common.h"                 /* ap_pid_fname */
 
 #include "apr_file_io.h"
@@ -32,7 +32,7 @@ APLOG_USE_MODULE(mptcp);
 #define STATE_VERSION "mod_mptcp pm 1"
 #define STATE_KEY "mod_mptcp:" STATE_VERSION
 
-/* ---- who and where we are --------------------------------------------- */
+/* ---- who and where we are ----------------------------------------------- */
 
 /* The start of a small file, or "" where it cannot be read. */
 static void read_text(const char *name, char *text, apr_size_t size)
@@ -85,7 +85,7 @@ static void identify(mptcp_pm_state *state)
     state->owner_started = process_started(state->owner);
 }
 
-/* ---- what is remembered ----------------------------------------------- */
+/* ---- what is remembered ------------------------------------------------- */
 
 mptcp_pm_state *mptcp_pm_state_of(apr_pool_t *process_pool)
 {

@@ -3,6 +3,11 @@
 /*
  * Workers that several ProxyPass or BalancerMember lines share.
  *
+ * This file stays because mod_proxy's own word on it (AH01146, AH01150) is not
+ * heard where most ProxyPass lines are: in a <VirtualHost> without a LogLevel
+ * of its own, whose level is not set while the configuration is read (httpd
+ * 2.4.71).
+ *
  * A line whose URL begins with that of an earlier line's worker gets no
  * worker of its own, and mod_proxy ignores its parameters (AH01146, AH01150):
  * nobody is asked about them.  So when the configuration has been read, each
@@ -11,8 +16,7 @@
  * line made that worker, and what to write.
  */
 
-#include "mod_mptcp.h"
-#include "mod_proxy.h"
+#include "proxy/proxy.h"
 
 APLOG_USE_MODULE(mptcp);
 
@@ -40,9 +44,9 @@ typedef struct {
     get_balancer_fn *get_balancer;
 } line_reader;
 
-/* ---- the lines -------------------------------------------------------- */
+/* ---- the lines ---------------------------------------------------------- */
 
-static int is(const ap_directive_t *line, const char *name)
+static int is_line(const ap_directive_t *line, const char *name)
 {
     return ap_cstr_casecmp(line->directive, name) == 0;
 }
@@ -86,7 +90,7 @@ static int read_proxy_sets(const ap_directive_t *section, worker_line *to,
     int words = 0;
 
     for (line = section->first_child; line; line = line->next) {
-        if (is(line, "ProxySet")) {
+        if (is_line(line, "ProxySet")) {
             words += 1 + read_words(line->args, to, p)->nelts;
         }
     }
@@ -111,7 +115,7 @@ static void read_line(line_reader *reader, const ap_directive_t *line,
 
     found.line = line;
     found.s = s;
-    if (is(line, "ProxyPass") || is(line, "ProxyPassMatch")) {
+    if (is_line(line, "ProxyPass") || is_line(line, "ProxyPassMatch")) {
         words = read_words(line->args, &found, reader->p);
         if (words->nelts && !strcmp(APR_ARRAY_IDX(words, 0, char *), "~")) {
             at++;
@@ -120,7 +124,7 @@ static void read_line(line_reader *reader, const ap_directive_t *line,
             at++;
         }
     }
-    else if (is(line, "BalancerMember")) {
+    else if (is_line(line, "BalancerMember")) {
         words = read_words(line->args, &found, reader->p);
         if (in_section(line, "<Proxy")) {
             found.balancer = argument_of(line->parent, reader->p);
@@ -129,7 +133,7 @@ static void read_line(line_reader *reader, const ap_directive_t *line,
             found.balancer = APR_ARRAY_IDX(words, at++, char *);
         }
     }
-    else if (is(line, "<Proxy") || is(line, "<ProxyMatch")) {
+    else if (is_line(line, "<Proxy") || is_line(line, "<ProxyMatch")) {
         words = read_words(line->args, &found, reader->p);
         if (!read_proxy_sets(line, &found, reader->p) && !found.value
             && words->nelts < 2) {
@@ -165,12 +169,12 @@ static void read_lines(line_reader *reader, const ap_directive_t *line,
     for (; line && s; line = line->next) {
         read_line(reader, line, s);
         read_lines(reader, line->first_child,
-                   is(line, "<VirtualHost")
+                   is_line(line, "<VirtualHost")
                    ? server_of(reader->main_server, line) : s);
     }
 }
 
-/* ---- the workers ------------------------------------------------------ */
+/* ---- the workers -------------------------------------------------------- */
 
 /* The worker that a line's URL gets in this server, or NULL. */
 static proxy_worker *worker_of(line_reader *reader, const worker_line *line,
@@ -199,7 +203,8 @@ static const worker_line *maker_of(line_reader *reader,
     const worker_line *maker = (const worker_line *)reader->lines->elts;
 
     /* which is the line itself, if no other */
-    while (maker->s != line->s || worker_of(reader, maker, line->s) != worker) {
+    while (maker->s != line->s
+           || worker_of(reader, maker, line->s) != worker) {
         maker++;
     }
     return maker;
@@ -276,15 +281,11 @@ static void compare_members(line_reader *reader, const worker_line *line)
     }
 }
 
-/* check_config, so that `httpd -t` says it too. */
-static int compare_lines(apr_pool_t *pconf, apr_pool_t *plog,
-                         apr_pool_t *ptemp, server_rec *s)
+int mptcp_workers_compare(apr_pool_t *pconf, apr_pool_t *plog,
+                          apr_pool_t *ptemp, server_rec *s)
 {
     line_reader reader;
     int i;
-
-    (void)pconf;
-    (void)plog;
     reader.p = ptemp;
     reader.main_server = s;
     reader.lines = apr_array_make(ptemp, 16, sizeof(worker_line));
@@ -308,10 +309,4 @@ static int compare_lines(apr_pool_t *pconf, apr_pool_t *plog,
         }
     }
     return OK;
-}
-
-void mptcp_proxy_shared_register_hooks(void)
-{
-    /* after proxy_workers.c's, which settles what became of the workers */
-    ap_hook_check_config(compare_lines, NULL, NULL, APR_HOOK_MIDDLE);
 }

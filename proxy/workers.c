@@ -1,21 +1,15 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Which of mod_proxy's workers connect by MPTCP: the worker parameter
- * multipathtcp, MPTCPProxyDefault, and the answer for any worker.
+ * Which of mod_proxy's workers connect by MPTCP: what the parameter
+ * multipathtcp and MPTCPProxyDefault come to, and the answer for any worker.
  *
- * The parameter.  2.4's mod_proxy hands every worker parameter that it does
- * not know to the optional function set_worker_hc_param, which
- * mod_proxy_hcheck registers.  Ours is put before it while mod_proxy fetches
- * that function.
- *
- * The workers.  A worker's record (proxy_worker) is copied and moved while
- * the configuration is read: arrays grow, virtual hosts inherit.  What it
- * shares with its copies (worker->s) stays until mod_proxy_balancer's
- * post_config moves that to shared memory.  So the parameter is noted by
- * worker->s, and settled in check_config by record: from then on the records
- * of all configured workers stay where they are, in this process and in the
- * children that it forks.
+ * A worker's record (proxy_worker) is copied and moved while the configuration
+ * is read: arrays grow, virtual hosts inherit.  What it shares with its copies
+ * (worker->s) stays until mod_proxy_balancer's post_config moves that to
+ * shared memory.  So the parameter is noted by worker->s, and settled in
+ * check_config by record: from then on the records of all configured workers
+ * stay where they are, in this process and in the children that it forks.
  *
  * A virtual host has records, and with them connections, of its own of the
  * direct workers which it inherits, where that matters (part_direct()).
@@ -26,10 +20,7 @@
  * and none of its symbols is linked.
  */
 
-#include "mod_mptcp.h"
-#include "mod_proxy.h"
-
-#include "apr_optional.h"
+#include "proxy/proxy.h"
 
 #include <dlfcn.h>
 
@@ -54,28 +45,35 @@ APLOG_USE_MODULE(mptcp);
 #define IS_PATTERN(worker) 0
 #endif
 
-/* What a setting points at; NULL is one that was not made. */
-static const int setting_values[] = { 0, 1 };
+/*
+ * What parameters and defaults have come to; pool: pconf.  Made in
+ * check_config, and only read after that: by record, and, for members that
+ * balancers get at run time, by the balancers' arrays of members.
+ */
+static apr_hash_t *settled_workers, *settled_balancers;
+static int wants_any;
 
-#define SETTING(on) (&setting_values[(on) != 0])
-
-/* Hash entries whose keys are pointers; keys are copied to the hash's pool. */
-static void set_by_pointer(apr_hash_t *hash, const void *pointer,
-                           const int *setting)
+/*
+ * A hash of settings by pointer.  Keys are copied to its pool, and so is a
+ * setting, 1 or 0.
+ */
+static void set_by_pointer(apr_hash_t *hash, const void *pointer, int on)
 {
-    apr_hash_set(hash, apr_pmemdup(apr_hash_pool_get(hash), &pointer,
-                                   sizeof(pointer)),
-                 sizeof(pointer), setting);
+    apr_pool_t *p = apr_hash_pool_get(hash);
+
+    apr_hash_set(hash, apr_pmemdup(p, &pointer, sizeof(pointer)),
+                 sizeof(pointer), apr_pmemdup(p, &on, sizeof(on)));
 }
 
+/* NULL: there is no such pointer. */
 static const int *get_by_pointer(apr_hash_t *hash, const void *pointer)
 {
     return apr_hash_get(hash, &pointer, sizeof(pointer));
 }
 
-/* ---- mod_proxy, as far as it is there --------------------------------- */
+/* ---- mod_proxy, as far as it is there ----------------------------------- */
 
-void *mptcp_proxy_conf(const server_rec *s)
+proxy_server_conf *mptcp_proxy_conf(const server_rec *s)
 {
     module *proxy = ap_find_linked_module("mod_proxy.c");
 
@@ -97,88 +95,32 @@ const char *mptcp_worker_name(const proxy_worker *worker)
 #endif
 }
 
-apr_port_t mptcp_worker_port(const proxy_worker *worker)
+/* The port of a worker's backend; 0: it has no one port. */
+static apr_port_t worker_port(const proxy_worker *worker)
 {
     return IS_PATTERN(worker) ? 0 : worker->s->port;
 }
 
-/* ---- multipathtcp=On|Off ---------------------------------------------- */
+/* ---- what the configuration says ---------------------------------------- */
 
-typedef APR_OPTIONAL_FN_TYPE(set_worker_hc_param) worker_param_fn;
-
-/*
- * What was registered before us, or NULL.  Written in pre_config by the
- * parent, which is when this module has just been loaded.
- */
-static worker_param_fn *next_worker_param;
-
-static const char *worker_param(apr_pool_t *p, server_rec *s,
-                                proxy_worker *worker, const char *key,
-                                const char *value, void *hc_template)
+void mptcp_worker_set(const proxy_worker *worker, int on)
 {
-    if (worker && ap_cstr_casecmp(key, "multipathtcp") == 0) {
-        int on = ap_cstr_casecmp(value, "on") == 0;
-
-        if (!on && ap_cstr_casecmp(value, "off") != 0) {
-            return apr_psprintf(p, "multipathtcp=%s: allowed is On or Off",
-                                value);
-        }
-        set_by_pointer(mptcp_main_conf()->worker_settings, worker->s,
-                       SETTING(on));
-        return NULL;
-    }
-    if (next_worker_param) {
-        /* whose type is a macro's, which cppcheck takes for int */
-        /* cppcheck-suppress CastIntegerToAddressAtReturn */
-        return next_worker_param(p, s, worker, key, value, hc_template);
-    }
-    return "unknown Worker parameter";  /* as mod_proxy says it */
+    set_by_pointer(mptcp_global()->worker_settings, worker->s, on);
 }
 
-static void register_worker_param(worker_param_fn *fn)
+/* What it said of a worker, 1 or 0, or MPTCP_UNSET; for check_config. */
+static int worker_setting(const proxy_worker *worker)
 {
-    /* what APR_REGISTER_OPTIONAL_FN() does, less its demand on the name */
-    apr_dynamic_fn_register("set_worker_hc_param", (apr_opt_fn_t *)fn);
-}
+    const int *setting;
 
-/* pre_config, before mod_proxy's, which fetches the function. */
-static int offer_worker_param(apr_pool_t *pconf, apr_pool_t *plog,
-                              apr_pool_t *ptemp)
-{
-    (void)pconf;
-    (void)plog;
-    (void)ptemp;
-    next_worker_param = APR_RETRIEVE_OPTIONAL_FN(set_worker_hc_param);
-    register_worker_param(worker_param);
-    return OK;
-}
-
-/*
- * pre_config, after mod_proxy's and before mod_proxy_balancer's, which
- * fetches the function too and takes its presence for mod_proxy_hcheck's.
- */
-static int withdraw_worker_param(apr_pool_t *pconf, apr_pool_t *plog,
-                                 apr_pool_t *ptemp)
-{
-    (void)pconf;
-    (void)plog;
-    (void)ptemp;
-    register_worker_param(next_worker_param);
-    return OK;
-}
-
-/* What the configuration said of a worker, or NULL; for check_config. */
-static const int *worker_setting(const proxy_worker *worker)
-{
 #ifdef HAVE_SOCK_PROTO
     if (worker->s->sock_proto) {
-        return SETTING(worker->s->sock_proto == IPPROTO_MPTCP);
+        return worker->s->sock_proto == IPPROTO_MPTCP;
     }
 #endif
-    return get_by_pointer(mptcp_main_conf()->worker_settings, worker->s);
+    setting = get_by_pointer(mptcp_global()->worker_settings, worker->s);
+    return setting ? *setting : MPTCP_UNSET;
 }
-
-/* ---- MPTCPProxyDefault ------------------------------------------------ */
 
 const char *mptcp_proxy_default_directive(cmd_parms *cmd, void *dummy,
                                           int flag)
@@ -186,8 +128,6 @@ const char *mptcp_proxy_default_directive(cmd_parms *cmd, void *dummy,
     mptcp_server_conf *conf = ap_get_module_config(cmd->server->module_config,
                                                    &mptcp_module);
     module *proxy = ap_find_linked_module("mod_proxy.c");
-
-    (void)dummy;
     conf->proxy_default = flag;
     /*
      * A virtual host without a directive of mod_proxy shares the main
@@ -209,7 +149,7 @@ int mptcp_proxy_default(const server_rec *s)
     return conf->proxy_default == 1;
 }
 
-/* ---- settling --------------------------------------------------------- */
+/* ---- settling ----------------------------------------------------------- */
 
 /* A Unix domain socket is none, whatever is said. */
 static int is_tcp(const proxy_worker *worker)
@@ -217,10 +157,9 @@ static int is_tcp(const proxy_worker *worker)
     return !*worker->s->uds_path;
 }
 
-static void settle(apr_hash_t *workers, const proxy_worker *worker,
-                   const int *setting)
+static void settle(const proxy_worker *worker, int on)
 {
-    set_by_pointer(workers, worker, is_tcp(worker) ? setting : SETTING(0));
+    set_by_pointer(settled_workers, worker, on && is_tcp(worker));
 }
 
 /*
@@ -230,9 +169,10 @@ static void settle(apr_hash_t *workers, const proxy_worker *worker,
  * of its own, as it would have with one more ProxyPass.
  */
 static void part_direct(const server_rec *s, proxy_server_conf *proxy,
-                        apr_hash_t *workers, apr_pool_t *pconf)
+                        apr_pool_t *pconf)
 {
-    if (proxy->workers->nelts && get_by_pointer(workers, proxy->workers->elts)
+    if (proxy->workers->nelts
+        && get_by_pointer(settled_workers, proxy->workers->elts)
         && mptcp_proxy_default(s) != mptcp_proxy_default(ap_server_conf)) {
         proxy->workers = apr_array_copy(pconf, proxy->workers);
     }
@@ -246,22 +186,22 @@ static void part_direct(const server_rec *s, proxy_server_conf *proxy,
  * of ProxyPass with the same URL, nor is that of a Unix domain socket.)
  */
 static void settle_direct(const server_rec *s, apr_array_header_t *list,
-                          apr_hash_t *workers, apr_pool_t *ptemp)
+                          apr_pool_t *ptemp)
 {
-    const int *otherwise = SETTING(mptcp_proxy_default(s));
-    apr_hash_t *by_name[2];
+    const int otherwise = mptcp_proxy_default(s);
+    apr_hash_t *by_name[2];             /* const int *: plain, patterns */
     int i;
 
     by_name[0] = apr_hash_make(ptemp);
     by_name[1] = apr_hash_make(ptemp);
     for (i = 0; i < list->nelts; i++) {
         const proxy_worker *worker = &APR_ARRAY_IDX(list, i, proxy_worker);
-        const int *setting = worker_setting(worker);
+        int setting = worker_setting(worker);
 
-        if (setting && is_tcp(worker)) {
+        if (setting != MPTCP_UNSET && is_tcp(worker)) {
             apr_hash_set(by_name[IS_PATTERN(worker)],
                          mptcp_worker_name(worker), APR_HASH_KEY_STRING,
-                         setting);
+                         apr_pmemdup(ptemp, &setting, sizeof(setting)));
         }
     }
     for (i = 0; i < list->nelts; i++) {
@@ -271,8 +211,8 @@ static void settle_direct(const server_rec *s, apr_array_header_t *list,
             APR_HASH_KEY_STRING);
 
         /* shared with the main server, which comes first? */
-        if (!get_by_pointer(workers, worker)) {
-            settle(workers, worker, setting ? setting : otherwise);
+        if (!get_by_pointer(settled_workers, worker)) {
+            settle(worker, setting ? *setting : otherwise);
         }
     }
 }
@@ -282,35 +222,34 @@ static void settle_direct(const server_rec *s, apr_array_header_t *list,
  * server, whose are, comes first.  Those that the balancer manager adds later
  * are known by the balancer's list of members, one list for all that share it.
  */
-static void settle_members(const server_rec *s, apr_array_header_t *balancers,
-                           mptcp_server_conf *conf)
+static void settle_members(const server_rec *s, apr_array_header_t *list)
 {
-    const int *setting = SETTING(mptcp_proxy_default(s));
+    const int otherwise = mptcp_proxy_default(s);
     int i, j;
 
-    for (i = 0; i < balancers->nelts; i++) {
-        apr_array_header_t *members = APR_ARRAY_IDX(balancers, i,
+    for (i = 0; i < list->nelts; i++) {
+        apr_array_header_t *members = APR_ARRAY_IDX(list, i,
                                                     proxy_balancer).workers;
 
-        if (get_by_pointer(conf->balancers, members)) {
+        if (get_by_pointer(settled_balancers, members)) {
             continue;
         }
-        set_by_pointer(conf->balancers, members, setting);
+        set_by_pointer(settled_balancers, members, otherwise);
         for (j = 0; j < members->nelts; j++) {
             const proxy_worker *worker = APR_ARRAY_IDX(members, j,
                                                        proxy_worker *);
-            const int *own = worker_setting(worker);
+            int setting = worker_setting(worker);
 
-            settle(conf->workers, worker, own ? own : setting);
+            settle(worker, setting != MPTCP_UNSET ? setting : otherwise);
         }
     }
 }
 
-/* Does any worker or server, from s on, want MPTCP? */
-static int wants_any(apr_hash_t *workers, server_rec *s)
+/* Does any worker, or any server from s on, want MPTCP? */
+static int find_any(server_rec *s)
 {
     /* NULL: by the hash's own iterator, which threads must not share */
-    apr_hash_index_t *at = apr_hash_first(NULL, workers);
+    apr_hash_index_t *at = apr_hash_first(NULL, settled_workers);
 
     for (; at; at = apr_hash_next(at)) {
         void *setting;
@@ -328,34 +267,62 @@ static int wants_any(apr_hash_t *workers, server_rec *s)
     return 0;
 }
 
-/* check_config, in the parent: what is wanted of each configured worker. */
-static int settle_workers(apr_pool_t *pconf, apr_pool_t *plog,
-                          apr_pool_t *ptemp, server_rec *main_server)
+int mptcp_workers_settle(apr_pool_t *pconf, apr_pool_t *plog,
+                         apr_pool_t *ptemp, server_rec *main_server)
 {
-    mptcp_server_conf *conf = mptcp_main_conf();
     server_rec *s;
 
-    (void)plog;
-    conf->workers = apr_hash_make(pconf);
-    conf->balancers = apr_hash_make(pconf);
+    settled_workers = apr_hash_make(pconf);
+    settled_balancers = apr_hash_make(pconf);
     for (s = main_server; s; s = s->next) {
         proxy_server_conf *proxy = mptcp_proxy_conf(s);
 
         if (proxy) {
-            part_direct(s, proxy, conf->workers, pconf);
-            settle_direct(s, proxy->workers, conf->workers, ptemp);
-            settle_members(s, proxy->balancers, conf);
+            part_direct(s, proxy, pconf);
+            settle_direct(s, proxy->workers, ptemp);
+            settle_members(s, proxy->balancers);
         }
     }
-    conf->proxy_wants_any = wants_any(conf->workers, main_server);
+    wants_any = find_any(main_server);
     return OK;
 }
 
-/* ---- answers ---------------------------------------------------------- */
+int mptcp_workers_name(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                       server_rec *s)
+{
+    apr_hash_index_t *at;
+
+    if (mptcp_is_check_pass() || !wants_any) {
+        return OK;
+    }
+    at = apr_hash_first(NULL, settled_workers);
+    for (; at; at = apr_hash_next(at)) {
+        const proxy_worker *const *worker;
+        mptcp_counted *one;
+        const void *key;
+        void *setting;
+
+        apr_hash_this(at, &key, NULL, &setting);
+        worker = key;
+        if (*(const int *)setting) {
+            one = mptcp_counter_name(s->process, MPTCP_COUNTER_WORKER,
+                                     mptcp_worker_name(*worker));
+            if (one) {
+                one->port = worker_port(*worker);
+            }
+        }
+    }
+    /* forward proxies, tunnels, members that are added at run time */
+    mptcp_counter_name(s->process, MPTCP_COUNTER_WORKER, MPTCP_COUNTER_OTHER);
+    mptcp_counter_names_end(MPTCP_COUNTER_WORKER);
+    return OK;
+}
+
+/* ---- answers ------------------------------------------------------------ */
 
 int mptcp_proxy_wants_any(void)
 {
-    return mptcp_main_conf()->proxy_wants_any;
+    return wants_any;
 }
 
 /*
@@ -382,33 +349,14 @@ const proxy_worker *mptcp_worker_checked(const proxy_worker *worker)
 
 int mptcp_worker_wants(const proxy_worker *worker, const server_rec *s)
 {
-    const mptcp_server_conf *conf = mptcp_main_conf();
     const int *setting;
 
     worker = mptcp_worker_checked(worker);
-    setting = get_by_pointer(conf->workers, worker);
+    setting = get_by_pointer(settled_workers, worker);
     if (!setting && worker->balancer) {
         /* a member that was added at run time */
-        setting = get_by_pointer(conf->balancers, worker->balancer->workers);
+        setting = get_by_pointer(settled_balancers, worker->balancer->workers);
     }
     /* else one of mod_proxy's own, for requests that fit no other */
     return setting ? *setting : mptcp_proxy_default(s);
-}
-
-void mptcp_proxy_workers_register_hooks(void)
-{
-    static const char *const proxy[] = { "mod_proxy.c", NULL };
-    static const char *const balancer[] = { "mod_proxy_balancer.c", NULL };
-    static const char *const both[] = {
-        "mod_proxy.c", "mod_proxy_balancer.c", NULL
-    };
-
-    ap_hook_pre_config(offer_worker_param, NULL, both, APR_HOOK_REALLY_FIRST);
-    ap_hook_pre_config(withdraw_worker_param, proxy, balancer,
-                       APR_HOOK_MIDDLE);
-    /*
-     * Virtual hosts have inherited by then, and worker->s has not been moved;
-     * before proxy_shared.c's, which compares.
-     */
-    ap_hook_check_config(settle_workers, NULL, NULL, APR_HOOK_FIRST);
 }

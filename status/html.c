@@ -11,6 +11,7 @@
  */
 
 #include "status/status.h"
+#include "paths/paths.h"
 
 #include "apr_md5.h"
 #include "http_protocol.h"
@@ -29,7 +30,7 @@ static const char script[] = {
 /* How many colours the style sheet has for paths. */
 #define COLOURS 6
 
-/* ---- pieces ------------------------------------------------------------ */
+/* ---- pieces ------------------------------------------------------------- */
 
 static const char *html(request_rec *r, const char *text)
 {
@@ -83,7 +84,7 @@ static int is_of_interest(const mptcp_counted *one, const mptcp_counts *counts)
            || counts->mptcp || counts->fallback || counts->tcp;
 }
 
-/* ---- what is configured ------------------------------------------------ */
+/* ---- what is configured ------------------------------------------------- */
 
 static void write_obstacles(request_rec *r, const status_report *report)
 {
@@ -200,10 +201,10 @@ static void write_paths(request_rec *r, const status_report *report)
     ap_rputs(list->nelts ? "</ul></section>\n" : "</section>\n", r);
 }
 
-/* ---- live connections -------------------------------------------------- */
+/* ---- live connections --------------------------------------------------- */
 
 /* A path has its colour by its local address, on the whole page. */
-static int colour_of(request_rec *r, apr_hash_t *colours, const diag_end *end)
+static int colour_of(request_rec *r, apr_hash_t *colours, const mptcp_end *end)
 {
     int *colour = apr_hash_get(colours, end->address, sizeof(end->address));
 
@@ -215,21 +216,21 @@ static int colour_of(request_rec *r, apr_hash_t *colours, const diag_end *end)
     return *colour;
 }
 
-static apr_uint64_t subflow_bytes(const diag_subflow *s)
+static apr_uint64_t subflow_bytes(const status_subflow *s)
 {
-    return s->bytes_sent + s->bytes_received;
+    return s->socket.bytes_sent + s->socket.bytes_received;
 }
 
-static double share_of(const diag_connection *c, const diag_subflow *s)
+static double share_of(const status_connection *c, const status_subflow *s)
 {
     return c->bytes ? 100.0 * subflow_bytes(s) / c->bytes : 0;
 }
 
 /* A bar of the subflows' shares of the bytes. */
 static void write_bar(request_rec *r, apr_hash_t *colours,
-                      const diag_connection *c)
+                      const status_connection *c)
 {
-    const diag_subflow *s;
+    const status_subflow *s;
     double x = 0;
 
     ap_rputs("<svg class=\"bar\" viewBox=\"0 0 100 4\" "
@@ -239,8 +240,9 @@ static void write_bar(request_rec *r, apr_hash_t *colours,
 
         ap_rprintf(r, "<rect class=\"p%d%s\" x=\"%.2f\" y=\"0\" "
                    "width=\"%.2f\" height=\"4\"/>",
-                   colour_of(r, colours, &s->local),
-                   s->stalled || s->interface_down ? " dim" : "", x, share);
+                   colour_of(r, colours, &s->socket.local),
+                   s->socket.stalled || s->interface_down ? " dim" : "", x,
+                   share);
         x += share;
     }
     ap_rputs("</svg>\n", r);
@@ -253,58 +255,58 @@ static void badge(request_rec *r, const char *class, const char *text)
 }
 
 static void write_subflow(request_rec *r, apr_hash_t *colours,
-                          const diag_connection *c, const diag_subflow *s)
+                          const status_connection *c, const status_subflow *s)
 {
     char local[STATUS_ADDRESS_LEN], remote[STATUS_ADDRESS_LEN];
 
-    diag_end_text(&s->local, local);
-    diag_end_text(&s->remote, remote);
+    status_end_text(&s->socket.local, local);
+    status_end_text(&s->socket.remote, remote);
     ap_rprintf(r, "<tr data-id=\"%s-%s\"><th scope=\"row\">"
                "<svg class=\"dot\" viewBox=\"0 0 10 10\" aria-hidden=\"true\">"
                "<circle class=\"p%d\" cx=\"5\" cy=\"5\" r=\"5\"/></svg>%s",
-               local, remote, colour_of(r, colours, &s->local),
+               local, remote, colour_of(r, colours, &s->socket.local),
                s->interface ? html(r, s->interface) : "?");
     if (s->interface_down) {
         badge(r, "bad", "down");
     }
-    if (s->stalled) {
+    if (s->socket.stalled) {
         badge(r, "bad", "stalled");
     }
-    if (s->backup_local || s->backup_remote) {
+    if (s->socket.backup_local || s->socket.backup_remote) {
         badge(r, "", "backup");
     }
-    if (strcmp(s->state, "established") != 0) {
-        badge(r, "", s->state);
+    if (strcmp(s->socket.state, "established") != 0) {
+        badge(r, "", s->socket.state);
     }
     ap_rprintf(r, "</th><td data-label=\"local\">%s</td>"
                "<td data-label=\"remote\">%s</td>"
                "<td class=\"number\" data-label=\"RTT\">%.1f ms</td>",
-               local, remote, s->rtt / 1000.0);
+               local, remote, s->socket.rtt / 1000.0);
     ap_rprintf(r, "<td class=\"number\" data-label=\"rate\" "
                "data-key=\"%x %s %s\" data-bytes=\"%" APR_UINT64_T_FMT
                "\">%s</td>", c->reading.info.token, local, remote,
-               subflow_bytes(s), rate_text(r->pool, s->rate));
+               subflow_bytes(s), rate_text(r->pool, s->socket.rate));
     ap_rprintf(r, "<td class=\"number\" data-label=\"share\">%.0f %%</td>"
                "<td class=\"number\" data-label=\"bytes\">%s</td>"
                "<td class=\"number\" data-label=\"resent\">%u</td></tr>\n",
                share_of(c, s), bytes_text(r->pool, subflow_bytes(s)),
-               s->retrans);
+               s->socket.retrans);
 }
 
 static void write_connection(request_rec *r, apr_hash_t *colours,
-                             const diag_connection *c)
+                             const status_connection *c)
 {
     static const char *const headings[] = {
         "interface", "local", "remote", "RTT", "rate", "share", "bytes",
         "resent", NULL
     };
     char text[STATUS_ADDRESS_LEN];
-    const diag_subflow *s;
+    const status_subflow *s;
 
     ap_rprintf(r, "<article data-id=\"%x\"><h3><span>%s %s</span> "
                "<span class=\"of\">%s %s</span>",
                c->reading.info.token, c->worker ? "to" : "from",
-               diag_end_text(&c->remote, text), c->worker ? "for" : "at",
+               status_end_text(&c->remote, text), c->worker ? "for" : "at",
                html(r, c->worker ? c->worker->name : c->listener->name));
     if (c->reading.state == MPTCP_STATE_FALLBACK) {
         badge(r, "bad", "fell back to TCP");
@@ -346,7 +348,7 @@ static void write_orders(request_rec *r, const status_report *report)
 static void write_live(request_rec *r, const status_report *report)
 {
     apr_hash_t *colours = apr_hash_make(r->pool);
-    const diag_result *found = &report->live;
+    const status_live *found = &report->live;
     int shown = status_shown(report), i;
 
     ap_rputs("<section id=\"live\"><h2>Live connections</h2>\n", r);
@@ -367,7 +369,7 @@ static void write_live(request_rec *r, const status_report *report)
     }
     for (i = 0; i < shown; i++) {
         write_connection(r, colours, APR_ARRAY_IDX(found->connections, i,
-                                                   diag_connection *));
+                                                   status_connection *));
     }
     if (shown < found->connections->nelts) {
         ap_rprintf(r, "<p class=\"more\">%d more are not shown: "
@@ -383,7 +385,7 @@ static void write_live(request_rec *r, const status_report *report)
     ap_rputs("</section>\n", r);
 }
 
-/* ---- the page ---------------------------------------------------------- */
+/* ---- the page ----------------------------------------------------------- */
 
 static void write_tile(request_rec *r, apr_uint64_t number, const char *what)
 {
@@ -507,7 +509,7 @@ int status_asset(request_rec *r, int is_script)
     return OK;
 }
 
-/* ---- mod_status -------------------------------------------------------- */
+/* ---- mod_status --------------------------------------------------------- */
 
 static void section_table(request_rec *r, const char *heading,
                           const apr_array_header_t *list, int has_joins)

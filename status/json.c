@@ -9,6 +9,7 @@
  */
 
 #include "status/status.h"
+#include "paths/paths.h"
 
 #include "http_protocol.h"
 
@@ -45,20 +46,20 @@ static void set_bool(json_t *object, const char *key, int value)
     json_object_set_new(object, key, json_boolean(value));
 }
 
-static json_t *end(const diag_end *e)
+static json_t *end(const mptcp_end *e)
 {
     json_t *object = json_object();
     char address[STATUS_ADDRESS_LEN];
 
     json_object_set_new(object, "address",
-                        json_string(diag_address_text(e, address)));
+                        json_string(status_address_text(e, address)));
     set_number(object, "port", e->port);
     return object;
 }
 
-/* ---- the parts --------------------------------------------------------- */
+/* ---- the parts ---------------------------------------------------------- */
 
-static json_t *listeners(const status_report *report)
+static json_t *listeners_json(const status_report *report)
 {
     json_t *array = json_array();
     int i;
@@ -82,7 +83,7 @@ static json_t *listeners(const status_report *report)
     return array;
 }
 
-static json_t *workers(const status_report *report)
+static json_t *workers_json(const status_report *report)
 {
     json_t *array = json_array();
     int i;
@@ -138,7 +139,7 @@ static json_t *endpoint(const status_report *report, const mptcp_endpoint *ep)
     return object;
 }
 
-static json_t *path_manager(const status_report *report)
+static json_t *path_manager_json(const status_report *report)
 {
     json_t *object, *limits, *endpoints;
     int i;
@@ -177,39 +178,39 @@ static json_t *obstacles(const status_report *report)
     return array;
 }
 
-/* ---- live connections -------------------------------------------------- */
+/* ---- live connections --------------------------------------------------- */
 
-static json_t *subflow(const status_report *report, const diag_subflow *s)
+static json_t *subflow(const status_report *report, const status_subflow *s)
 {
     json_t *object = json_object();
 
-    json_object_set_new(object, "local", end(&s->local));
-    json_object_set_new(object, "remote", end(&s->remote));
+    json_object_set_new(object, "local", end(&s->socket.local));
+    json_object_set_new(object, "remote", end(&s->socket.remote));
     if (s->interface) {
         set_text(object, "interface", report->p, s->interface);
         set_bool(object, "interface_up", !s->interface_down);
     }
-    set_text(object, "state", report->p, s->state);
-    set_bool(object, "joined", s->joined);
-    set_bool(object, "backup_local", s->backup_local);
-    set_bool(object, "backup_remote", s->backup_remote);
-    set_bool(object, "stalled", s->stalled);
-    set_number(object, "rtt_us", s->rtt);
-    set_number(object, "rate", s->rate);
-    set_number(object, "bytes_sent", s->bytes_sent);
-    set_number(object, "bytes_received", s->bytes_received);
-    set_number(object, "retrans_segments", s->retrans);
+    set_text(object, "state", report->p, s->socket.state);
+    set_bool(object, "joined", s->socket.joined);
+    set_bool(object, "backup_local", s->socket.backup_local);
+    set_bool(object, "backup_remote", s->socket.backup_remote);
+    set_bool(object, "stalled", s->socket.stalled);
+    set_number(object, "rtt_us", s->socket.rtt);
+    set_number(object, "rate", s->socket.rate);
+    set_number(object, "bytes_sent", s->socket.bytes_sent);
+    set_number(object, "bytes_received", s->socket.bytes_received);
+    set_number(object, "retrans_segments", s->socket.retrans);
     return object;
 }
 
 static json_t *connection(const status_report *report,
-                          const diag_connection *c)
+                          const status_connection *c)
 {
     json_t *object = json_object(), *subflows = json_array();
-    const diag_subflow *s;
+    const status_subflow *s;
     char token[sizeof("ffffffff")];
 
-    if (STATUS_HAS(c, token)) {
+    if (MPTCP_HAS(&c->reading, token)) {
         apr_snprintf(token, sizeof(token), "%x", c->reading.info.token);
         json_object_set_new(object, "token", json_string(token));
     }
@@ -220,7 +221,7 @@ static json_t *connection(const status_report *report,
     set_text(object, "worker", report->p, c->worker ? c->worker->name : NULL);
     set_text(object, "state", report->p, c->state);
     set_bool(object, "fallback", c->reading.state == MPTCP_STATE_FALLBACK);
-    if (STATUS_HAS(c, bytes_acked)) {
+    if (MPTCP_HAS(&c->reading, bytes_acked)) {
         set_number(object, "bytes_sent", c->reading.info.bytes_sent);
         set_number(object, "bytes_received", c->reading.info.bytes_received);
         set_number(object, "bytes_retrans", c->reading.info.bytes_retrans);
@@ -235,9 +236,9 @@ static json_t *connection(const status_report *report,
 }
 
 /* All about live connections but these themselves. */
-static json_t *live(const status_report *report)
+static json_t *live_json(const status_report *report)
 {
-    const diag_result *found = &report->live;
+    const status_live *found = &report->live;
     json_t *object = json_object();
 
     set_number(object, "mptcp", found->connections->nelts);
@@ -251,7 +252,7 @@ static json_t *live(const status_report *report)
     return object;
 }
 
-/* ---- writing ----------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------ */
 
 /* jansson writes word by word. */
 typedef struct {
@@ -309,9 +310,9 @@ static json_t *head(const status_report *report)
                         ? json_integer(apr_time_as_msec(mptcp_counted_since()))
                         : json_null());
     set_text(object, "mptcp", report->p, status_state_text(report->state));
-    json_object_set_new(object, "listeners", listeners(report));
-    json_object_set_new(object, "workers", workers(report));
-    json_object_set_new(object, "path_manager", path_manager(report));
+    json_object_set_new(object, "listeners", listeners_json(report));
+    json_object_set_new(object, "workers", workers_json(report));
+    json_object_set_new(object, "path_manager", path_manager_json(report));
     json_object_set_new(object, "obstacles", obstacles(report));
     return object;
 }
@@ -337,13 +338,13 @@ void status_json(request_rec *r, const status_report *report)
         return;
     }
     write_text(out, ",\"live\":{");
-    write_json(out, live(report), JSON_EMBED);
+    write_json(out, live_json(report), JSON_EMBED);
     write_text(out, ",\"connections\":[");
     for (i = 0; i < shown && !r->connection->aborted; i++) {
         write_text(out, i ? "," : "");
         write_json(out, connection(report,
                                    APR_ARRAY_IDX(report->live.connections, i,
-                                                 diag_connection *)), 0);
+                                                 status_connection *)), 0);
     }
     write_text(out, "]}}");
     flush(out);

@@ -1,56 +1,45 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * What the log says at start: the MPTCP listeners, the path manager's limits
- * and endpoints, whoever set them, and what stands in the way of multipath.
+ * What is in force, as the kernel says, and what stands in the way of
+ * multipath.
  *
- * The first three are notices, one line each; the rest are warnings which say
- * what to write instead, and there are none when all is well.  Everything is
- * asked of the kernel, not of the configuration: an administrator may have
- * done with `ip mptcp` what could have been written here.  A server in
- * which nothing is MPTCP is told nothing.
+ * Obstacles say what to write instead, and there are none when all is well.
+ * Everything is asked of the kernel, not of the configuration: an
+ * administrator may have done with `ip mptcp` what could have been written
+ * here.
  */
 
-#include "mod_mptcp.h"
+#include "status/status.h"
+#include "listen/listen.h"
+#include "paths/paths.h"
+#include "proxy/proxy.h"
 
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <stdarg.h>
 #include <sys/socket.h>
-
-APLOG_USE_MODULE(mptcp);
 
 /* What the kernel says of path management, and of this host. */
 typedef struct {
-    server_rec *s;
     apr_pool_t *p;
     mptcp_limits limits;
     apr_array_header_t *endpoints;      /* mptcp_endpoint */
     struct ifaddrs *addresses;          /* NULL where they cannot be read */
     int announced;                      /* how many endpoints are signal */
     int connecting;                     /* how many are subflow */
-    apr_array_header_t *obstacles;      /* const char *: what is in the way */
-} report;
+    apr_array_header_t *obstacles;      /* const char * */
+} host_report;
 
-/* ---- asking ----------------------------------------------------------- */
-
-/*
- * Is this a listener whose socket is MPTCP, whoever made it?  Not the one of
- * two that a reload has steered connections away from (listen_change.c).
- */
-static int is_mptcp(const ap_listen_rec *lr)
-{
-    return lr->active && mptcp_listener_is_mptcp(lr)
-           && (mptcp_listener_wanted(mptcp_main_conf(), lr)
-               || !mptcp_listener_has_twin(lr, ap_server_conf->process));
-}
+/* ---- asking ------------------------------------------------------------- */
 
 /* Is it an MPTCP listener that other hosts can reach? */
-static int takes_clients(const ap_listen_rec *lr)
+static int takes_clients(const mptcp_counted *one)
 {
-    const apr_sockaddr_t *sa = lr->bind_addr;
+    const apr_sockaddr_t *sa = one->address;
 
-    return is_mptcp(lr)
+    return one->is_mptcp
            && (sa->family == AF_INET
                ? *(const unsigned char *)sa->ipaddr_ptr != 127
                : !IN6_IS_ADDR_LOOPBACK((const struct in6_addr *)
@@ -59,15 +48,18 @@ static int takes_clients(const ap_listen_rec *lr)
 
 static int any_takes_clients(void)
 {
-    const ap_listen_rec *lr = ap_listeners;
+    const apr_array_header_t *list = mptcp_counted_all(MPTCP_COUNTER_LISTENER);
+    int i;
 
-    while (lr && !takes_clients(lr)) {
-        lr = lr->next;
+    for (i = 0; i < list->nelts; i++) {
+        if (takes_clients(&APR_ARRAY_IDX(list, i, mptcp_counted))) {
+            return 1;
+        }
     }
-    return lr != NULL;
+    return 0;
 }
 
-static apr_status_t ask_kernel(report *r)
+static apr_status_t ask_kernel(host_report *r)
 {
     mptcp_pm *pm;
     apr_status_t rv = mptcp_pm_open(r->p, &pm);
@@ -91,63 +83,38 @@ static apr_status_t ask_kernel(report *r)
     return rv;
 }
 
-/* ---- what is in force ------------------------------------------------- */
+/* ---- what stands in the way --------------------------------------------- */
 
-/* The MPTCP listeners by address, or NULL when there are none. */
-static const char *listeners_text(apr_pool_t *p)
+static void obstacle(const host_report *r, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void obstacle(const host_report *r, const char *format, ...)
 {
-    const char *text = NULL;
-    ap_listen_rec *lr;
+    va_list ap;
 
-    for (lr = ap_listeners; lr; lr = lr->next) {
-        if (is_mptcp(lr)) {
-            text = text ? apr_psprintf(p, "%s, %pI", text, lr->bind_addr)
-                        : apr_psprintf(p, "%pI", lr->bind_addr);
-        }
-    }
-    return text;
+    va_start(ap, format);
+    APR_ARRAY_PUSH(r->obstacles, const char *) = apr_pvsprintf(r->p, format,
+                                                               ap);
+    va_end(ap);
 }
 
-static const char *endpoints_text(const report *r)
-{
-    const char *text = NULL;
-    int i;
-
-    for (i = 0; i < r->endpoints->nelts; i++) {
-        const mptcp_endpoint *ep = &APR_ARRAY_IDX(r->endpoints, i,
-                                                  mptcp_endpoint);
-        const char *one = mptcp_endpoint_text(r->p, ep, NULL);
-
-        if (!mptcp_endpoint_is_ours(r->s->process, ep)) {
-            one = apr_pstrcat(r->p, one, " (not by MPTCPEndpoint)", NULL);
-        }
-        text = text ? apr_pstrcat(r->p, text, ", ", one, NULL) : one;
-    }
-    return text ? text : "none";
-}
-
-/* ---- what stands in the way ------------------------------------------- */
-
-#define WARN(r, ...) \
-    (APR_ARRAY_PUSH((r)->obstacles, const char *) \
-     = apr_psprintf((r)->p, __VA_ARGS__))
-
-static void check_switches(const report *r)
+static void check_switches(const host_report *r)
 {
     if (mptcp_sysctl_number(r->p, "mptcp/enabled") == 0
         /* else it has been said when there was no socket */
-        && mptcp_main_conf()->listen_status == APR_SUCCESS) {
-        WARN(r, "MPTCP is switched off: new sockets will be TCP; write "
-             "'sysctl -w net.mptcp.enabled=1'");
+        && !mptcp_listen_refusal()) {
+        obstacle(r, "MPTCP is switched off: new sockets will be TCP; write "
+                 "'sysctl -w net.mptcp.enabled=1'");
     }
     if (mptcp_sysctl_number(r->p, "mptcp/pm_type") > 0) {
-        WARN(r, "the kernel's path manager is switched off, and with it "
-             "limits and endpoints; write 'sysctl -w "
-             "net.mptcp.path_manager=kernel' (pm_type=0 before Linux 6.15)");
+        obstacle(r, "the kernel's path manager is switched off, and with it "
+                 "limits and endpoints; write 'sysctl -w "
+                 "net.mptcp.path_manager=kernel' (pm_type=0 before Linux "
+                 "6.15)");
     }
     if (r->limits.value[MPTCP_LIMIT_SUBFLOWS] == 0) {
-        WARN(r, "no connection gets a second path: the limit of subflows is "
-             "0; write 'MPTCPLimits subflows=2'");
+        obstacle(r, "no connection gets a second path: the limit of subflows "
+                 "is 0; write 'MPTCPLimits subflows=2'");
     }
 }
 
@@ -190,7 +157,7 @@ static void endpoint_of(const struct ifaddrs *ifa, mptcp_endpoint *ep)
  * No more lines are offered than may be written: a host may have thousands of
  * interfaces, and the status page asks for this with every request.
  */
-static void check_announced(const report *r)
+static void check_announced(const host_report *r)
 {
     const struct ifaddrs *ifa, *earlier;
     const char *lines = NULL;
@@ -200,9 +167,10 @@ static void check_announced(const report *r)
         return;
     }
     if (mptcp_sysctl_number(r->p, "mptcp/allow_join_initial_addr_port") == 0) {
-        WARN(r, "clients get no second path: they are told not to use the "
-             "address of the first (net.mptcp.allow_join_initial_addr_port "
-             "is 0), and of no other; write 'MPTCPEndpoint ADDRESS signal'");
+        obstacle(r, "clients get no second path: they are told not to use the "
+                 "address of the first "
+                 "(net.mptcp.allow_join_initial_addr_port is 0), and of no "
+                 "other; write 'MPTCPEndpoint ADDRESS signal'");
     }
     for (ifa = r->addresses; ifa; ifa = ifa->ifa_next) {
         mptcp_endpoint ep;
@@ -232,9 +200,9 @@ static void check_announced(const report *r)
         lines = apr_pstrcat(r->p, lines, ", and so on", NULL);
     }
     if (count > 1) {
-        WARN(r, "clients learn of no second address, though this host has "
-             "%d; of these lines, write those whose address clients can "
-             "reach: %s", count, lines);
+        obstacle(r, "clients learn of no second address, though this host has "
+                 "%d; of these lines, write those whose address clients can "
+                 "reach: %s", count, lines);
     }
 }
 
@@ -251,17 +219,28 @@ static int address_is(const apr_sockaddr_t *sa, const mptcp_endpoint *ep)
  * Does a listener take joins that come to an announced address?  A wildcard
  * of IPv6 is one of IPv4 too, unless it is said to be IPv6 alone.
  */
-static int takes_joins(const ap_listen_rec *lr, const mptcp_endpoint *ep)
+static int takes_joins(const mptcp_counted *one, const mptcp_endpoint *ep)
 {
-    static const struct in6_addr any;   /* 0.0.0.0 as well */
-    const apr_sockaddr_t *sa = lr->bind_addr;
+    return apr_sockaddr_is_wildcard(one->address)
+           ? one->address->family == ep->family
+             || (one->address->family == AF_INET6 && !one->is_ipv6_only)
+           : address_is(one->address, ep);
+}
 
-    if (memcmp(sa->ipaddr_ptr, &any, sa->ipaddr_len) != 0) {
-        return address_is(sa, ep);
+/* Does any MPTCP listener of this port take joins at the address? */
+static int port_takes_joins(apr_port_t port, const mptcp_endpoint *ep)
+{
+    const apr_array_header_t *list = mptcp_counted_all(MPTCP_COUNTER_LISTENER);
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);
+
+        if (one->port == port && one->is_mptcp && takes_joins(one, ep)) {
+            return 1;
+        }
     }
-    return sa->family == ep->family
-           || (sa->family == AF_INET6
-               && mptcp_socket_option(lr->sd, IPPROTO_IPV6, IPV6_V6ONLY) == 0);
+    return 0;
 }
 
 /*
@@ -269,35 +248,28 @@ static int takes_joins(const ap_listen_rec *lr, const mptcp_endpoint *ep)
  * lead to.  The joins go to the port of the first path, so any MPTCP listener
  * of that port will do.
  */
-static void check_listeners(const report *r, const mptcp_endpoint *ep)
+static void check_listeners(const host_report *r, const mptcp_endpoint *ep)
 {
+    const apr_array_header_t *list = mptcp_counted_all(MPTCP_COUNTER_LISTENER);
     const char *address = mptcp_endpoint_address(r->p, ep);
-    const ap_listen_rec *lr, *other;
+    int i;
 
-    for (lr = ap_listeners; lr; lr = lr->next) {
-        if (!takes_clients(lr)) {
-            continue;
-        }
-        for (other = ap_listeners; other; other = other->next) {
-            if (other->bind_addr->port == lr->bind_addr->port
-                && is_mptcp(other) && takes_joins(other, ep)) {
-                break;
-            }
-        }
-        if (!other) {
-            WARN(r, "%s is announced, but connections to %pI cannot join "
-                 "there: nothing listens on its port %d by MPTCP; write "
-                 "'MPTCPListen %s:%d', or 'port %d' behind the endpoint",
-                 address, lr->bind_addr, lr->bind_addr->port,
-                 ep->family == AF_INET6
-                 ? apr_pstrcat(r->p, "[", address, "]", NULL) : address,
-                 lr->bind_addr->port, lr->bind_addr->port);
+    for (i = 0; i < list->nelts; i++) {
+        const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);
+
+        if (takes_clients(one) && !port_takes_joins(one->port, ep)) {
+            obstacle(r, "%s is announced, but connections to %s cannot join "
+                     "there: nothing listens on its port %d by MPTCP; write "
+                     "'MPTCPListen %s:%d', or 'port %d' behind the endpoint",
+                     address, one->name, one->port,
+                     ep->family == AF_INET6 ? apr_pstrcat(r->p, "[", address,
+                     "]", NULL) : address, one->port, one->port);
         }
     }
 }
 
 /* The interface an endpoint's address is on, or NULL. */
-static const char *interface_of(const report *r, const mptcp_endpoint *ep,
+static const char *interface_of(const host_report *r, const mptcp_endpoint *ep,
                                 char name[IF_NAMESIZE])
 {
     const struct ifaddrs *ifa;
@@ -331,7 +303,7 @@ static const char *sysctl_part(apr_pool_t *p, const char *name)
 }
 
 /* The kernel takes the higher of an interface's value and that of all. */
-static void check_rp_filter(const report *r, const mptcp_endpoint *ep)
+static void check_rp_filter(const host_report *r, const mptcp_endpoint *ep)
 {
     char name[IF_NAMESIZE];
     const char *dev = interface_of(r, ep, name);
@@ -344,14 +316,15 @@ static void check_rp_filter(const report *r, const mptcp_endpoint *ep)
                                            "/rp_filter", NULL));
     all = mptcp_sysctl_number(r->p, "ipv4/conf/all/rp_filter");
     if ((here > all ? here : all) == 1) {
-        WARN(r, "the kernel drops packets for %s that come in by %s when the "
-             "way back is by another interface (rp_filter is strict); write "
-             "'sysctl -w net.ipv4.conf.%s.rp_filter=2'",
-             mptcp_endpoint_address(r->p, ep), dev, sysctl_part(r->p, dev));
+        obstacle(r, "the kernel drops packets for %s that come in by %s when "
+                 "the way back is by another interface (rp_filter is strict); "
+                 "write 'sysctl -w net.ipv4.conf.%s.rp_filter=2'",
+                 mptcp_endpoint_address(r->p, ep), dev, sysctl_part(r->p,
+                 dev));
     }
 }
 
-static void check_endpoints(const report *r)
+static void check_endpoints(const host_report *r)
 {
     int i;
 
@@ -370,24 +343,23 @@ static void check_endpoints(const report *r)
  * This is the side that begins connections to backends: it needs an address
  * to connect second paths from, or one to connect them to.
  */
-static void check_backends(const report *r)
+static void check_backends(const host_report *r)
 {
     if (r->connecting == 0
         && r->limits.value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] == 0) {
-        WARN(r, "no connection to a backend gets a second path: no endpoint "
-             "is subflow, and no address that a backend announces is "
-             "accepted; write 'MPTCPEndpoint ADDRESS dev IF subflow' or "
-             "'MPTCPLimits add_addr_accepted=2'");
+        obstacle(r, "no connection to a backend gets a second path: no "
+                 "endpoint is subflow, and no address that a backend "
+                 "announces is accepted; write 'MPTCPEndpoint ADDRESS dev IF "
+                 "subflow' or 'MPTCPLimits add_addr_accepted=2'");
     }
 }
 
 /* What the kernel has, and what of it stands in the way. */
-static apr_status_t read_report(report *r, server_rec *s, apr_pool_t *p)
+static apr_status_t read_host(host_report *r, apr_pool_t *p)
 {
     apr_status_t rv;
 
     memset(r, 0, sizeof(*r));
-    r->s = s;
     r->p = p;
     r->obstacles = apr_array_make(p, 4, sizeof(const char *));
     rv = ask_kernel(r);
@@ -411,10 +383,10 @@ static apr_status_t read_report(report *r, server_rec *s, apr_pool_t *p)
     return APR_SUCCESS;
 }
 
-apr_status_t mptcp_paths_read(server_rec *s, apr_pool_t *p, mptcp_paths *paths)
+apr_status_t status_paths_read(apr_pool_t *p, status_paths *paths)
 {
-    report r;
-    apr_status_t rv = read_report(&r, s, p);
+    host_report r;
+    apr_status_t rv = read_host(&r, p);
 
     memset(paths, 0, sizeof(*paths));
     if (rv == APR_SUCCESS) {
@@ -424,33 +396,4 @@ apr_status_t mptcp_paths_read(server_rec *s, apr_pool_t *p, mptcp_paths *paths)
         paths->is_off = mptcp_sysctl_number(p, "mptcp/pm_type") > 0;
     }
     return rv;
-}
-
-void mptcp_start_report(server_rec *s, apr_pool_t *ptemp)
-{
-    const mptcp_server_conf *conf = mptcp_main_conf();
-    const char *listeners = listeners_text(ptemp);
-    report r;
-    int i;
-
-    if (!listeners && !mptcp_proxy_wants_any() && conf->endpoints->nelts == 0
-        && !*mptcp_limits_text(ptemp, &conf->limits)) {
-        return;
-    }
-    if (listeners) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "MPTCP listeners: %s",
-                     listeners);
-    }
-    if (read_report(&r, s, ptemp) != APR_SUCCESS) {
-        /* a kernel without a path manager: old, or netlink is forbidden */
-        return;
-    }
-    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "path manager's limits: %s",
-                 mptcp_limits_text(ptemp, &r.limits));
-    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
-                 "path manager's endpoints: %s", endpoints_text(&r));
-    for (i = 0; i < r.obstacles->nelts; i++) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "%s",
-                     APR_ARRAY_IDX(r.obstacles, i, const char *));
-    }
 }

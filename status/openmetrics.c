@@ -81,9 +81,9 @@ static void single(const writer *w, const char *name, const char *help,
     sample(w, name, 0, "", value);
 }
 
-/* ---- the parts --------------------------------------------------------- */
+/* ---- the parts ---------------------------------------------------------- */
 
-static void listeners(const writer *w, const mptcp_counted *list, int n)
+static void listeners_families(const writer *w, const mptcp_counted *list, int n)
 {
     mptcp_counts *counts = apr_palloc(w->r->pool,
                                       (n + 1) * sizeof(*counts));
@@ -127,7 +127,7 @@ static void listeners(const writer *w, const mptcp_counted *list, int n)
  * Workers that differ only in a password have one name, which may not be there
  * twice: they are counted together.
  */
-static void workers(const writer *w, const mptcp_counted *list, int n)
+static void workers_families(const writer *w, const mptcp_counted *list, int n)
 {
     apr_hash_t *by_name = apr_hash_make(w->r->pool);
     struct {
@@ -165,7 +165,7 @@ static void workers(const writer *w, const mptcp_counted *list, int n)
     }
 }
 
-static void path_manager(const writer *w, const mptcp_paths *paths)
+static void path_manager_families(const writer *w, const status_paths *paths)
 {
     family(w, "limit", 0, "Limits of the kernel's path manager in force.");
     sample(w, "limit", 0, "{limit=\"subflows\"}",
@@ -176,17 +176,17 @@ static void path_manager(const writer *w, const mptcp_paths *paths)
            paths->endpoints->nelts);
 }
 
-static void live(const writer *w, const diag_result *found)
+static void live_families(const writer *w, const status_live *found)
 {
     apr_uint64_t stalled = 0;
     int i;
 
     for (i = 0; i < found->connections->nelts; i++) {
-        const diag_subflow *s = APR_ARRAY_IDX(found->connections, i,
-                                              diag_connection *)->subflows;
+        const status_subflow *s = APR_ARRAY_IDX(found->connections, i,
+                                              status_connection *)->subflows;
 
         for (; s; s = s->next) {
-            stalled += s->stalled;
+            stalled += s->socket.stalled;
         }
     }
     family(w, "live_connections", 0,
@@ -221,15 +221,15 @@ void status_openmetrics(request_rec *r, const status_report *report)
            report->state == STATUS_ON);
     single(&w, "obstacles", "How many things stand in the way of multipath.",
            report->obstacles->nelts);
-    listeners(&w, (const mptcp_counted *)report->listeners->elts,
+    listeners_families(&w, (const mptcp_counted *)report->listeners->elts,
               report->listeners->nelts);
-    workers(&w, (const mptcp_counted *)report->workers->elts,
+    workers_families(&w, (const mptcp_counted *)report->workers->elts,
             report->workers->nelts);
     if (report->paths) {
-        path_manager(&w, report->paths);
+        path_manager_families(&w, report->paths);
     }
     if (report->live.status == APR_SUCCESS) {
-        live(&w, &report->live);
+        live_families(&w, &report->live);
     }
     if (w.is_openmetrics) {
         ap_rputs("# EOF\n", r);

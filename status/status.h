@@ -2,90 +2,93 @@
 
 /**
  * @file status.h
- * @brief What the status page shows: gathered in status.c and diag.c, written
- * in status_html.c, status_json.c and status_openmetrics.c.
+ * @brief status/: what is shown, on the page, in mod_status, in JSON and
+ * metrics, and in the log at start.
  *
- * All of it is made for one request, in its pool, by its thread.
+ * May call listen/, proxy/, paths/, common/ and kernel/.
+ *
+ * What a page shows is made for one request, in its pool, by its thread.
  */
 
-#ifndef STATUS_H
-#define STATUS_H
+#ifndef MPTCP_STATUS_H
+#define MPTCP_STATUS_H
 
-#include "mod_mptcp.h"
+#include "common/common.h"
 
-#include <stddef.h>
-
-/* ---- diag.c: live connections ------------------------------------------- */
+/* ---- live.c: live connections ------------------------------------------- */
 
 /** Text of an address with its port: "[fe80::1]:65535". */
 #define STATUS_ADDRESS_LEN (INET6_ADDRSTRLEN + 8)
 
-/** One end of a socket; IPv4 also where the socket is an IPv6 one. */
-typedef struct {
-    int family;                         /**< AF_INET or AF_INET6 */
-    unsigned char address[16];          /**< network order */
-    apr_port_t port;                    /**< host order */
-} diag_end;
-
 /** A subflow. */
-typedef struct diag_subflow {
-    struct diag_subflow *next;
-    diag_end local, remote;
+typedef struct status_subflow {
+    struct status_subflow *next;
+    mptcp_socket socket;
     const char *interface;              /**< of the local address, or NULL */
     int interface_down;
-    const char *state;                  /**< "established" ... */
-    int backup_local, backup_remote;    /**< who asks for it to be one */
-    int joined;                         /**< not the first */
-    int stalled;                        /**< sends the same again and again */
-    apr_uint32_t rtt;                   /**< microseconds */
-    apr_uint32_t retrans;               /**< segments */
-    apr_uint64_t rate;                  /**< bytes a second, of late */
-    apr_uint64_t bytes_sent;            /**< payload, acknowledged */
-    apr_uint64_t bytes_received;        /**< payload */
-} diag_subflow;
+} status_subflow;
 
 /** An MPTCP connection. */
 typedef struct {
-    diag_end local, remote;
+    mptcp_end local, remote;
     const mptcp_counted *listener;      /**< it came to, or NULL */
     const mptcp_counted *worker;        /**< that it was made for, or NULL */
     const char *state;
     mptcp_reading reading;
-    diag_subflow *subflows;             /**< by local and remote address */
+    status_subflow *subflows;           /**< by local and remote address */
     int count;                          /**< of these */
     apr_uint64_t rate;                  /**< sums of these */
     apr_uint64_t retrans;
     apr_uint64_t bytes;
-} diag_connection;
+} status_connection;
 
 /** What was found. */
 typedef struct {
-    apr_array_header_t *connections;    /**< of diag_connection * */
+    apr_array_header_t *connections;    /**< of status_connection * */
     int subflows;                       /**< of all of them together */
     int tcp;                            /**< plain ones, of MPTCP listeners */
     int incomplete;                     /**< time was up before the end */
     apr_status_t status;                /**< the kernel gave nothing: why */
     apr_interval_time_t took;
-} diag_result;
+} status_live;
 
 /**
  * Ask the kernel for the live connections of this server's MPTCP listeners
- * and workers.  Takes no privilege, and not much longer than DIAG_TIME_LIMIT
+ * and workers.  Takes no privilege, and not much longer than LIVE_TIME_LIMIT
  * at worst.
  * @param other_ports Subflows may be at any port: the kernel opens some by
  *        itself
  * @param join_ports Further local ports of subflows, of apr_port_t
- * @param result Set in any case
+ * @param live Set in any case
  */
-void diag_read(apr_pool_t *p, int other_ports,
-               const apr_array_header_t *join_ports, diag_result *result);
+void status_live_read(apr_pool_t *p, int other_ports,
+                      const apr_array_header_t *join_ports,
+                      status_live *live);
 
 /** An end's address, or address and port; into, and returns, the buffer. */
-const char *diag_address_text(const diag_end *end,
-                              char text[STATUS_ADDRESS_LEN]);
-const char *diag_end_text(const diag_end *end, char text[STATUS_ADDRESS_LEN]);
+const char *status_address_text(const mptcp_end *end,
+                                char text[STATUS_ADDRESS_LEN]);
+const char *status_end_text(const mptcp_end *end,
+                            char text[STATUS_ADDRESS_LEN]);
 
-/* ---- status.c: what is shown -------------------------------------------- */
+/* ---- obstacles.c: what is in force, and what stands in the way ---------- */
+
+/** As the kernel says at this moment. */
+typedef struct {
+    mptcp_limits limits;
+    apr_array_header_t *endpoints;      /**< mptcp_endpoint */
+    /** const char *: what stands in the way, and what to write instead */
+    apr_array_header_t *obstacles;
+    /** the kernel's path manager is switched off */
+    int is_off;
+} status_paths;
+
+/**
+ * @return APR_SUCCESS, or as mptcp_pm_open(); then nothing is known
+ */
+apr_status_t status_paths_read(apr_pool_t *p, status_paths *paths);
+
+/* ---- report.c: all that a page shows ------------------------------------ */
 
 /** In what order live connections are shown; the names of ?sort=. */
 enum {
@@ -110,12 +113,16 @@ typedef struct {
     status_state state;
     apr_status_t refused;               /**< the kernel's reason */
     const apr_array_header_t *listeners, *workers;  /**< of mptcp_counted */
-    const mptcp_paths *paths;           /**< NULL: there is no path manager */
+    const status_paths *paths;          /**< NULL: there is no path manager */
     apr_array_header_t *obstacles;      /**< of const char * */
-    diag_result live;                   /**< sorted */
+    status_live live;                   /**< sorted */
     int sort;
     int limit;                          /**< show no more connections */
 } status_report;
+
+/** Gather all of it anew. */
+void status_report_gather(request_rec *r, int sort, int limit,
+                          status_report *report);
 
 /** "on", "refused" or "unused". */
 const char *status_state_text(status_state state);
@@ -126,13 +133,13 @@ int status_shown(const status_report *report);
 /** Is a limit in force what MPTCPLimits says? */
 int status_limit_is_ours(const status_report *report, int limit);
 
-/** Did the kernel say this field of its struct mptcp_info? */
-#define STATUS_HAS(connection, field) \
-    ((connection)->reading.length \
-     >= offsetof(mptcp_kernel_info, field) \
-        + sizeof((connection)->reading.info.field))
+/**
+ * Log what is in force and what stands in the way of multipath.  To be called
+ * when listeners are named and endpoints and limits are applied.
+ */
+void status_start_report(server_rec *s, apr_pool_t *ptemp);
 
-/* ---- status_html.c, status_json.c, status_openmetrics.c ----------------- */
+/* ---- html.c, json.c, openmetrics.c: it is written ----------------------- */
 
 /* Each sets the content type and sends the body. */
 void status_html(request_rec *r, const status_report *report);
@@ -145,4 +152,13 @@ int status_asset(request_rec *r, int is_script);
 /** A part of mod_status's page. */
 void status_html_section(request_rec *r);
 
-#endif /* STATUS_H */
+/* ---- handler.c: who asks for it ----------------------------------------- */
+
+/** handler: SetHandler mptcp-status. */
+int status_handle(request_rec *r);
+
+/** pre_config: mod_status's page gets a part. */
+int status_join_mod_status(apr_pool_t *pconf, apr_pool_t *plog,
+                           apr_pool_t *ptemp);
+
+#endif /* MPTCP_STATUS_H */

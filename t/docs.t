@@ -29,18 +29,18 @@ finds('conf/examples/two-uplinks.conf', qr/^ *MPTCPLimits .*/m, "    MPTCPLimit 
     qr/^docs\/recipes\.md: the block behind the link .* differs/m);
 finds('mod_mptcp.c', qr/AP_INIT_FLAG\("MPTCPFallback"/, 'AP_INIT_FLAG("MPTCPNew"',
     qr/^docs: directive MPTCPNew has no entry$/m);
-finds('mod_mptcp.c', qr/^.*conf->fallback = 1;\n/m, '',
-    qr/server setting fallback is not set in create_server_conf/);
-finds('mod_mptcp.c', qr/: base->proxy_default/, ': MPTCP_UNSET',
+finds('common/config.c', qr/^.*conf->fallback = 1;\n/m, '',
+    qr/global setting fallback is not set when it is created/);
+finds('common/config.c', qr/: base->proxy_default/, ': MPTCP_UNSET',
     qr/server setting proxy_default is not merged/);
-finds('mod_mptcp.c', qr/: base->env_vars/, ': 0', qr/dir setting env_vars is not merged/);
+finds('common/config.c', qr/: base->env_vars/, ': 0', qr/dir setting env_vars is not merged/);
 finds('listen/open_logs.c', qr/"MPTCP listeners serve/, '"MPTCP sockets serve',
     qr/^listen\/open_logs\.c: not in docs\/messages\.md: MPTCP sockets serve by plain TCP/m);
 finds('status/obstacles.c', qr/"no connection gets/, '"none gets',
     qr/^status\/obstacles\.c: not in docs\/messages\.md: none gets/m);
 finds('docs/messages.md', qr/(?<=REASON` \| )crit/, 'warn',
     qr/^listen\/open_logs\.c: not of level warn, as docs\/messages\.md says: %pI is to be/m);
-finds('kernel/connection.c', qr/"MPTCP_TOKEN"/, '"MPTCP_SECRET"',
+finds('variables/table.c', qr/"MPTCP_TOKEN"/, '"MPTCP_SECRET"',
     qr/^docs\/variables\.md: variable MPTCP_SECRET is not there$/m,
     qr/^docs\/variables\.md: there is no variable MPTCP_TOKEN$/m);
 finds('status/openmetrics.c', qr/(?<=single\(w, )"(\w+)"/, '"new"',

@@ -161,17 +161,16 @@ like($httpd->error_log, qr/MPTCPFallback Off forbids that: .*mprotect\(\)/,
 my $connect = 'LoadModule proxy_connect_module ' . MPTCP::Httpd::_apxs('LIBEXECDIR')
     . "/mod_proxy_connect.so\n";
 starts('mprotect ' . EACCES, $conf . $connect, undef,
-    qr/backends are reached by plain TCP: cannot redirect ap_proxy_connect_to_backend: mprotect/);
+    qr/backends are reached by plain TCP: cannot redirect ap_proxy_connect_backend: mprotect/);
 $httpd = $faults->server("$conf${connect}MPTCPFallback Off\n");
 $faults->set('mprotect ' . EACCES);
 ok(!$httpd->start, 'mprotect() refused, CONNECT, MPTCPFallback Off: does not start');
-like($httpd->error_log, qr/cannot redirect ap_proxy_connect_to_backend/, '    and says why');
+like($httpd->error_log, qr/cannot redirect ap_proxy_connect_backend/, '    and says why');
 
 # Only the variable that tells of a backend's connection wants them.
 starts('mprotect ' . EACCES, $conf =~ s/ multipathtcp=On//r . $connect
     . "CustomLog logs/backend %{MPTCP_BACKEND}^mp\n", undef,
-    qr/MPTCP_BACKEND is not known of CONNECT: cannot redirect ap_proxy_connect_to_backend/,
-    qr/MPTCP_BACKEND is not known: cannot redirect ap_proxy_determine_connection/);
+    qr/MPTCP_BACKEND is not known: cannot redirect ap_proxy_connect_to_backend: mprotect/);
 is($faults->status($_), 200, "MPTCP_BACKEND, mprotect() refused: port $_ serves") for 8000, 8001;
 
 # A mod_proxy that is linked with a module of a scheme, as into httpd.
@@ -185,7 +184,7 @@ is($faults->status(8000), 200, '    and serves');
 $faults->says('a mod_proxy without its functions',
     qr/no effect, .* cannot redirect ap_proxy_connect_backend: mod_proxy exports no such function/,
     qr/modules that are linked statically with mod_proxy, they are plain TCP: mod_proxy_scheme\.c$/m,
-    qr/MPTCP_BACKEND is not known: mod_proxy's functions are not found/);
+    qr/MPTCP_BACKEND is not known: cannot redirect ap_proxy_connect_to_backend: mod_proxy exports no such function/);
 
 # Core's import, while it makes the duplicates of ListenCoresBucketsRatio.
 my $buckets = "ListenCoresBucketsRatio 1\nMPTCPListen 127.0.0.1:8001\n";
@@ -217,10 +216,8 @@ $httpd->set_conf("$buckets\nListen 127.0.0.1:8000\n");
 ok($httpd->graceful, 'duplicates, the import is not put back: a reload, with another listener');
 is($faults->status($_), 200, "    port $_ serves") for 8000, 8001;
 
-# Memory that children share: each child may then say a thing once.
-starts('mmap ' . ENOMEM . ' 1 2', $conf, 2);
-# The two passes want two pieces for that; then come the counters.
-starts('mmap ' . ENOMEM . ' 3 6', $conf, 2, qr/no shared memory for counters: \S+ is not counted/);
+# Memory that children share.
+starts('mmap ' . ENOMEM . ' 1 4', $conf, 2, qr/no shared memory for counters: \S+ is not counted/);
 
 # --- No descriptor is left
 

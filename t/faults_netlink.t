@@ -6,7 +6,7 @@
 use strict;
 use warnings;
 
-use Errno qw(EAFNOSUPPORT EINVAL EIO ENOMEM ENOSPC EPERM);
+use Errno qw(EAFNOSUPPORT EINVAL EIO ENOENT ENOMEM ENOSPC EPERM);
 use JSON::PP ();
 use MPTCP::Faults;
 use MPTCP::Lab;
@@ -181,7 +181,8 @@ is_deeply([map { $_->{port} // 0 } @{ $all->{path_manager}{endpoints} }], [0, 80
     'no fault: endpoints, with their ports');
 
 for my $fault ('nl_socket_alloc 0', 'nlmsg_alloc_size 0', 'nlmsg_append 0', 'nl_cb_alloc 0',
-    'nl_send_auto 0', 'netlink ' . EPERM, 'diag.refuse ' . EPERM, 'diag.lost 0')
+    'nl_send_auto 0', 'netlink ' . EPERM, 'diag.refuse ' . EPERM, 'diag.done ' . ENOENT,
+    'diag.lost 0')
 {
     $faults->set($fault);
     my $began = time;
@@ -197,7 +198,7 @@ like("@{ status()->{obstacles} }", qr/path manager does not answer/, '    which 
 unlike(page(), qr/Path manager/, '    and the page shows none');
 
 $faults->set('diag.garbage 0');
-is(status()->{live}{mptcp}, 0, 'garbage: nothing is made of it');
+is(status()->{live}, undef, 'garbage: nothing is made of it');
 $faults->set('getifaddrs ' . ENOMEM);
 is(status()->{live}{connections}[0]{subflows}[0]{interface}, undef, 'no interface is known');
 like(page(), qr/<\/svg>\?</, '    which the page shows by a question mark');

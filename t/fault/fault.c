@@ -26,6 +26,8 @@
  *   answer.order 0     with another sequence number, .lost  not there
  *   answer.empty 0     an attribute without a value
  *   diag.refuse 1      of sock_diag, likewise; also .lost and .garbage
+ *   diag.done 2        it ends at once, by this error: as where the kernel's
+ *                      module for a kind of socket is missing
  *   diag.slow 3000     it takes so many milliseconds
  *   diag.fallback 0    each connection has fallen back to TCP
  *   diag.stalled 0     each subflow has data that are not acknowledged
@@ -229,6 +231,19 @@ static ssize_t refusal(char *data, int error)
     return header->nlmsg_len;
 }
 
+/* The end of a dump, which failed. */
+static ssize_t failed_end(char *data, int error)
+{
+    struct nlmsghdr *header = (struct nlmsghdr *)data;
+
+    header->nlmsg_type = NLMSG_DONE;
+    header->nlmsg_flags = NLM_F_MULTI;
+    header->nlmsg_len = NLMSG_LENGTH(sizeof(error));
+    error = -error;
+    memcpy(NLMSG_DATA(header), &error, sizeof(error));
+    return header->nlmsg_len;
+}
+
 /* Damage an answer as it is asked for; its new length. */
 static ssize_t damage(char *data, ssize_t length)
 {
@@ -287,6 +302,9 @@ static ssize_t damage_diag(char *data, ssize_t length)
     }
     if ((how = fault("diag.refuse")) >= 0) {
         length = refusal(data, how);
+    }
+    if ((how = fault("diag.done")) >= 0) {
+        length = failed_end(data, how);
     }
     if (fault("diag.garbage") >= 0) {
         memset(data + NLMSG_HDRLEN, 0xEE, length - NLMSG_HDRLEN);

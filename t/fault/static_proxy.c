@@ -12,8 +12,6 @@
 static void *create_conf(apr_pool_t *p, server_rec *s)
 {
     proxy_server_conf *conf = apr_pcalloc(p, sizeof(*conf));
-
-    (void)s;
     conf->workers = apr_array_make(p, 1, sizeof(proxy_worker *));
     conf->balancers = apr_array_make(p, 1, sizeof(proxy_balancer));
     return conf;
@@ -21,7 +19,6 @@ static void *create_conf(apr_pool_t *p, server_rec *s)
 
 static void no_hooks(apr_pool_t *p)
 {
-    (void)p;
 }
 
 #define NAMED(text) \
@@ -38,7 +35,6 @@ static module scheme = {
 
 static apr_status_t remove_scheme(void *data)
 {
-    (void)data;
     ap_remove_module(&scheme);
     return APR_SUCCESS;
 }

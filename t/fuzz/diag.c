@@ -1,16 +1,20 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The kernel's list of connections, as sock_diag answers.  An input is the
+ * The kernel's list of sockets, as sock_diag answers, and the connections that
+ * are made of them.  An input is the
  * datagrams of kernel.h.
  */
 
+#include "kernel/connection.c"
+#include "kernel/netlink.c"
+#include "kernel/sock_diag.c"
 #include "status/live.c"
 
 #include "fuzz.h"
 #include "kernel.h"
 
-/* ---- counters.c: one listener, which every connection belongs to -------- */
+/* ---- common/counters.c: one listener, which every connection belongs to -------- */
 
 static mptcp_counted one = { .name = "listener", .port = 80 };
 
@@ -20,12 +24,9 @@ const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local)
     return &one;
 }
 
-const mptcp_counted *mptcp_counted_worker(const void *address,
-                                          apr_size_t length, int port)
+const mptcp_counted *mptcp_counted_peer(const void *address,
+                                        apr_size_t length, int port)
 {
-    (void)address;
-    (void)length;
-    (void)port;
     return NULL;
 }
 
@@ -45,43 +46,31 @@ apr_time_t mptcp_counted_since(void)
 
 void mptcp_counts_get(const mptcp_counted *counted, mptcp_counts *counts)
 {
-    (void)counted;
     memset(counts, 0, sizeof(*counts));
-}
-
-int mptcp_netlink_errno(int error)
-{
-    (void)error;
-    return EIO;
-}
-
-void mptcp_reading_set(mptcp_reading *reading, apr_size_t length)
-{
-    MUST(length <= sizeof(reading->info));
-    reading->length = length;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     apr_pool_t *p = fuzz_pool();
     apr_array_header_t *ports = apr_array_make(p, 1, sizeof(apr_port_t));
-    diag_result result;
+    status_live live;
     int i;
 
     at = data;
     end = data + size;
-    diag_read(p, size % 2, ports, &result);
-    for (i = 0; i < result.connections->nelts; i++) {
-        const diag_connection *c = APR_ARRAY_IDX(result.connections, i,
-                                                 diag_connection *);
-        const diag_subflow *subflow;
+    status_live_read(p, size % 2, ports, &live);
+    for (i = 0; i < live.connections->nelts; i++) {
+        const status_connection *c = APR_ARRAY_IDX(live.connections, i,
+                                                   status_connection *);
+        const status_subflow *subflow;
         char text[STATUS_ADDRESS_LEN];
         apr_uint32_t count = 0;
 
-        MUST(c->state && strlen(diag_end_text(&c->local, text)) > 3);
+        MUST(c->reading.length <= sizeof(c->reading.info));
+        MUST(c->state && strlen(status_end_text(&c->local, text)) > 3);
         for (subflow = c->subflows; subflow; subflow = subflow->next) {
-            MUST(subflow->state);
-            MUST(strlen(diag_end_text(&subflow->remote, text)) > 3);
+            MUST(subflow->socket.state);
+            MUST(strlen(status_end_text(&subflow->socket.remote, text)) > 3);
             count++;
         }
         MUST(count == (apr_uint32_t)c->count);

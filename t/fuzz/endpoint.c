@@ -29,9 +29,17 @@ static const char *call(cmd_parms *cmd, const char *line,
     return directive(cmd, NULL, argc, argv);
 }
 
-static mptcp_server_conf *new_conf(apr_pool_t *p)
+/* The configuration that is being read. */
+static mptcp_global_conf *now;
+
+mptcp_global_conf *mptcp_global(void)
 {
-    mptcp_server_conf *conf = apr_pcalloc(p, sizeof(*conf));
+    return now;
+}
+
+static mptcp_global_conf *new_conf(apr_pool_t *p)
+{
+    mptcp_global_conf *conf = apr_pcalloc(p, sizeof(*conf));
 
     conf->endpoints = apr_array_make(p, 2, sizeof(mptcp_wanted_endpoint));
     conf->limits.value[0] = conf->limits.value[1] = MPTCP_LIMIT_UNSET;
@@ -41,7 +49,7 @@ static mptcp_server_conf *new_conf(apr_pool_t *p)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     apr_pool_t *p = fuzz_pool();
-    mptcp_server_conf *conf = new_conf(p), *again = new_conf(p);
+    mptcp_global_conf *conf = new_conf(p), *again = new_conf(p);
     char *text = apr_pstrmemdup(p, (const char *)data, size), *state, *line;
     server_rec s = { 0 };
     command_rec command = { .name = "MPTCP" };
@@ -51,7 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cmd.pool = p;
     cmd.server = &s;
     cmd.cmd = &command;
-    s.module_config = (ap_conf_vector_t *)&conf;
+    now = conf;
     for (line = apr_strtok(text, "\n", &state); line;
          line = apr_strtok(NULL, "\n", &state)) {
         if (*line == '=') {
@@ -63,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
 
     MUST(conf->endpoints->nelts <= MPTCP_ENDPOINTS_MAX);
-    s.module_config = (ap_conf_vector_t *)&again;
+    now = again;
     for (i = 0; i < conf->endpoints->nelts; i++) {
         const mptcp_wanted_endpoint *one
             = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);

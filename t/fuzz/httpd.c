@@ -30,8 +30,6 @@ int ap_cstr_casecmpn(const char *s1, const char *s2, apr_size_t n)
 
 const char *ap_check_cmd_context(cmd_parms *cmd, unsigned forbidden)
 {
-    (void)cmd;
-    (void)forbidden;
     return NULL;
 }
 
@@ -44,22 +42,11 @@ void ap_log_error_(const char *file, int line, int module_index, int level,
                    apr_status_t status, const server_rec *s,
                    const char *format, ...)
 {
-    (void)file;
-    (void)line;
-    (void)module_index;
-    (void)level;
-    (void)status;
-    (void)s;
-    (void)format;
 }
 
 void ap_hook_pre_config(ap_HOOK_pre_config_t *hook, const char * const *pre,
                         const char * const *succ, int order)
 {
-    (void)hook;
-    (void)pre;
-    (void)succ;
-    (void)order;
 }
 
 /* A word, perhaps in quotation marks in which \ and they are escaped by \. */

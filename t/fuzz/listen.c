@@ -11,18 +11,21 @@
 
 #define WORDS_MAX 64
 
+static mptcp_global_conf conf;
+
+mptcp_global_conf *mptcp_global(void)
+{
+    return &conf;
+}
+
 int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer)
 {
-    (void)pointers;
-    (void)pointer;
     return 0;
 }
 
 const char *ap_set_listener(cmd_parms *cmd, void *dummy, int argc,
                             char *const argv[])
 {
-    (void)cmd;
-    (void)dummy;
     MUST(argc == 1 || argc == 2);
     MUST(argv[0] && argv[argc - 1]);
     return *argv[0] ? NULL : "no port";
@@ -42,8 +45,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     apr_pool_t *p = fuzz_pool();
     ap_directive_t line = { .directive = "Listen" };
-    mptcp_server_conf conf = { 0 };
-    void *vector[1] = { &conf };
     server_rec s = { 0 };
     command_rec command = { .name = "MPTCPListen" };
     cmd_parms cmd = { 0 };
@@ -73,7 +74,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MUST(j == few);
 
     conf.listeners = apr_array_make(p, 1, sizeof(ap_listen_rec *));
-    s.module_config = (ap_conf_vector_t *)vector;
     cmd.pool = cmd.temp_pool = p;
     cmd.server = &s;
     cmd.cmd = &command;

@@ -1,0 +1,213 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file common.h
+ * @brief common/: what several rooms need of httpd, of the configuration, of a
+ * request, of shared memory, and of loaded objects.
+ *
+ * May call kernel/.
+ */
+
+#ifndef MPTCP_COMMON_H
+#define MPTCP_COMMON_H
+
+#include "mod_mptcp.h"
+
+/* ---- config.c: what directives have said -------------------------------- */
+
+void *mptcp_create_server_conf(apr_pool_t *p, server_rec *s);
+void *mptcp_merge_server_conf(apr_pool_t *p, void *base, void *add);
+void *mptcp_create_dir_conf(apr_pool_t *p, char *dir);
+void *mptcp_merge_dir_conf(apr_pool_t *p, void *base, void *add);
+
+/** What is said for the whole server, in the configuration of now. */
+mptcp_global_conf *mptcp_global(void);
+
+/** MPTCPFallback On|Off; returns NULL or why it cannot stand here. */
+const char *mptcp_fallback_directive(cmd_parms *cmd, void *dummy, int flag);
+
+/**
+ * Is this the first of the two times that httpd reads its configuration when
+ * it starts?  That one only checks; with httpd -t there is no other.
+ */
+int mptcp_is_check_pass(void);
+
+/** Is the pointer an element of this array of pointers? */
+int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer);
+
+/**
+ * An array that outlives restarts, which this module's own statics do not: it
+ * is unloaded and loaded again.  For the parent, while it has a single thread.
+ * @param key Its name, with a number that changes with its elements' type,
+ *        since a reload may bring a newer module
+ * @param size Of an element, in bytes
+ * @return The array, empty at first; in process->pool
+ */
+apr_array_header_t *mptcp_process_array(process_rec *process, const char *key,
+                                        int size);
+
+/* ---- request.c: what is remembered of requests and their connections ---- */
+
+/** The variable of a proxied request's connection to its backend. */
+#define MPTCP_BACKEND_VARIABLE "MPTCP_BACKEND"
+
+/** Of a request; pool: the request's. */
+typedef struct {
+    /** of the client's connection (in a main request only); or NULL */
+    mptcp_reading *reading;
+    /** a proxy_conn_rec, while mod_proxy serves the request by it; or NULL */
+    void *backend;
+    mptcp_state backend_state;
+    int backend_filter;                 /* has been added */
+} mptcp_request;
+
+/** The record of a request, made if there is none. */
+mptcp_request *mptcp_request_get(request_rec *r);
+
+/** Is MPTCPEnvVars On for the request? */
+int mptcp_env_vars_on(const request_rec *r);
+
+/**
+ * Remember what a client's connection is, if that is final: then the kernel
+ * is not asked again.
+ */
+void mptcp_connection_note(conn_rec *c, mptcp_state state);
+
+/** What has been noted, or UNKNOWN. */
+mptcp_state mptcp_connection_noted(const conn_rec *c);
+
+/* ---- counters.c: listeners and workers, and what they have counted ------ */
+
+/** What is counted. */
+enum {
+    MPTCP_COUNTER_LISTENER,             /**< by address, as %pI prints it */
+    MPTCP_COUNTER_WORKER,               /**< by its URL */
+    MPTCP_COUNTER_KINDS
+};
+
+/** The name of all workers that are not in the configuration. */
+#define MPTCP_COUNTER_OTHER "(others)"
+
+/** In memory that all children share. */
+typedef struct mptcp_counter mptcp_counter;
+
+/**
+ * A listener or worker of this configuration; pool: pconf.  The listeners are
+ * the one table of them: those that are to be MPTCP or are, as the parent has
+ * bound them.  Made in post_config, and only read after that, by children too,
+ * of whom some have closed a listener's socket.
+ */
+typedef struct {
+    const char *name;                   /**< to be shown: without a password */
+    const char *key;                    /**< the whole name */
+    mptcp_counter *counter;             /**< shared by all children */
+    apr_port_t port;                    /**< 0: a worker's may be any */
+    /* of a listener: */
+    apr_sockaddr_t *address;
+    int is_mptcp;                       /**< it takes connections by MPTCP */
+    int is_ipv6_only;                   /**< it takes no IPv4 */
+} mptcp_counted;
+
+/** Since the server was started; graceful restarts and restarts go on. */
+typedef struct {
+    /**
+     * of a listener: accepted and MPTCP then, fallback included; of a worker:
+     * established, and still MPTCP then
+     */
+    apr_uint64_t mptcp;
+    /**
+     * of a listener: of those, found to be TCP when they ended; of a worker:
+     * the backend did not agree
+     */
+    apr_uint64_t fallback;
+    /** MPTCP was not asked for (or could not be, by a worker) */
+    apr_uint64_t tcp;
+    /** of a listener: further subflows of those that have ended */
+    apr_uint64_t joins;
+} mptcp_counts;
+
+/**
+ * post_config, before what counts: nothing is counted yet in this
+ * configuration.
+ */
+int mptcp_counters_begin(apr_pool_t *pconf, apr_pool_t *plog,
+                         apr_pool_t *ptemp, server_rec *s);
+
+/**
+ * Let a name be counted in this configuration, unless it is already.  For the
+ * parent, in post_config.
+ * @return NULL without memory, which has been logged
+ */
+mptcp_counted *mptcp_counter_name(process_rec *process, int kind,
+                                  const char *name);
+
+/** The names of a kind are complete: from now on they can be found. */
+void mptcp_counter_names_end(int kind);
+
+/** mptcp_counted: sorted by port and name, or name; in children too. */
+const apr_array_header_t *mptcp_counted_all(int kind);
+
+/** When counting began; 0: nothing is counted. */
+apr_time_t mptcp_counted_since(void);
+
+/** What stands now; several numbers, each by itself exact. */
+void mptcp_counts_get(const mptcp_counted *one, mptcp_counts *counts);
+
+/**
+ * Add to what has been counted; of a member that is 0 nothing.  By any child,
+ * without a lock.
+ */
+void mptcp_counts_add(mptcp_counter *counter, const mptcp_counts *more);
+
+/** Is it the first time in this configuration, of all children, to say it? */
+int mptcp_counter_say_first(mptcp_counter *counter);
+
+/** The listener that a connection with this local address came to, or NULL. */
+const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local);
+
+/** The worker of this key, or that of all others; NULL: none is counted. */
+const mptcp_counted *mptcp_counted_worker(const char *key);
+
+/** A connection of this counter's worker goes to this address by MPTCP. */
+void mptcp_counter_note_peer(mptcp_counter *counter,
+                             const apr_sockaddr_t *peer);
+
+/**
+ * The worker that has lately connected to an address by MPTCP, or NULL.
+ * @param address 4 or 16 bytes in network order
+ * @param port In host order
+ */
+const mptcp_counted *mptcp_counted_peer(const void *address,
+                                        apr_size_t length, int port);
+
+/* ---- import_redirect.c: ELF --------------------------------------------- */
+
+/**
+ * Let every call of an imported function that a loaded object makes reach
+ * another function, until the pool is cleared.
+ *
+ * Only the import slots of that object change: no code, and nobody else's
+ * calls.  To be called while the process has a single thread and
+ * before it forks, so that no caller sees a half-made change and all children
+ * share it.  The pool must be cleared before the object is unloaded: pconf
+ * does that for any object which LoadModule brought, because cleanups run in
+ * reverse order of their registration.
+ *
+ * @param inside An address inside the object, such as its module record; or
+ *        NULL for every loaded object that has the import, save the one that
+ *        the replacement is in
+ * @param symbol The imported function's name
+ * @param replacement The function to be called instead; it may call the
+ *        original by its name, since its own object's import is untouched
+ * @param p Its cleanup puts the slots back
+ * @param reason Set on failure to what was missing, for the log
+ * @return APR_SUCCESS; APR_ENOTIMPL on a CPU whose relocations are not known
+ *         here; APR_ENOENT when no object contains the address or it has no
+ *         such import; APR_EINVAL when its dynamic section is not sane;
+ *         or the errno of mprotect()
+ */
+apr_status_t mptcp_import_redirect(const void *inside, const char *symbol,
+                                   void *replacement, apr_pool_t *p,
+                                   const char **reason);
+
+#endif /* MPTCP_COMMON_H */

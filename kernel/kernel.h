@@ -1,0 +1,300 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file kernel.h
+ * @brief kernel/: asks the kernel, and tells it.
+ *
+ * Knows nothing of httpd's configuration, and calls no other room.
+ */
+
+#ifndef MPTCP_KERNEL_H
+#define MPTCP_KERNEL_H
+
+#include "apr_network_io.h"
+#include "apr_pools.h"
+#include "apr_tables.h"
+
+#include <netinet/in.h>
+#include <stddef.h>
+
+/*
+ * Kernel constants which older headers lack (linux/in.h, linux/mptcp.h).
+ * They are fixed ABI; whether the running kernel knows them is always asked
+ * at run time.
+ */
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262               /* Linux 5.6 */
+#endif
+#ifndef MPTCP_PM_ADDR_FLAG_SIGNAL
+#define MPTCP_PM_ADDR_FLAG_SIGNAL   (1 << 0)
+#define MPTCP_PM_ADDR_FLAG_SUBFLOW  (1 << 1)
+#define MPTCP_PM_ADDR_FLAG_BACKUP   (1 << 2)
+#endif
+#ifndef MPTCP_PM_ADDR_FLAG_FULLMESH
+#define MPTCP_PM_ADDR_FLAG_FULLMESH (1 << 3) /* Linux 5.15 */
+#endif
+#ifndef MPTCP_PM_ADDR_FLAG_IMPLICIT
+#define MPTCP_PM_ADDR_FLAG_IMPLICIT (1 << 4) /* Linux 5.18 */
+#endif
+#ifndef MPTCP_PM_ADDR_FLAG_LAMINAR
+#define MPTCP_PM_ADDR_FLAG_LAMINAR  (1 << 5) /* Linux 6.18 */
+#endif
+#ifndef SOL_MPTCP
+#define SOL_MPTCP 284                   /* Linux 5.16, as is MPTCP_INFO */
+#endif
+#ifndef MPTCP_INFO
+#define MPTCP_INFO 1
+#endif
+
+/* ---- socket.c: sockets, addresses and settings of this host ------------- */
+
+/**
+ * An integer socket option.
+ * @return Its value, or -1 where getsockopt() refuses
+ */
+int mptcp_socket_option(apr_socket_t *sd, int level, int option);
+
+/**
+ * Does the kernel give MPTCP sockets at this moment?
+ * @return APR_SUCCESS or the errno of socket()
+ */
+apr_status_t mptcp_socket_try(void);
+
+/**
+ * What it means that socket(..., IPPROTO_MPTCP) failed.
+ * @param status Its errno
+ * @return The errno's name and where to look, for the log
+ */
+const char *mptcp_refusal_text(apr_status_t status);
+
+/**
+ * The value of a sysctl that is a number.
+ * @param name Below net, with slashes: "mptcp/enabled"
+ * @return -1 where this kernel has none of that name
+ */
+int mptcp_sysctl_number(apr_pool_t *p, const char *name);
+
+/* ---- connection.c: what the kernel says of one connection --------------- */
+
+/**
+ * What MPTCP_INFO gives, as far as it is used here (struct mptcp_info, which
+ * older headers have in part).  A kernel writes as much as it knows: a field
+ * counts only where the returned length covers it.
+ */
+typedef struct {
+    unsigned char extra_subflows;       /* all but the first */
+    unsigned char unused_1[7];
+    apr_uint32_t flags;
+    apr_uint32_t token;
+    unsigned char unused_2[32];
+    apr_uint64_t bytes_retrans;         /* this one to bytes_acked: 6.5 */
+    apr_uint64_t bytes_sent;
+    apr_uint64_t bytes_received;
+    apr_uint64_t bytes_acked;
+    unsigned char subflows_total;       /* with the first, if alive: 6.8 */
+    unsigned char unused_3[7];
+} mptcp_kernel_info;
+
+/** What a connection is. */
+typedef enum {
+    MPTCP_STATE_UNKNOWN,                /* the kernel does not say */
+    MPTCP_STATE_NO_LISTENER,            /* it came to a plain TCP listener */
+    MPTCP_STATE_OFF,                    /* plain TCP */
+    MPTCP_STATE_FALLBACK,               /* negotiated, then TCP; for good */
+    MPTCP_STATE_ON
+} mptcp_state;
+
+/** What the kernel said of a connection at one moment. */
+typedef struct {
+    mptcp_state state;
+    /** how many bytes of info the kernel has written; 0: none */
+    apr_size_t length;
+    mptcp_kernel_info info;
+} mptcp_reading;
+
+/** Did the kernel say this field of reading->info? */
+#define MPTCP_HAS(reading, field) \
+    ((reading)->length >= offsetof(mptcp_kernel_info, field) \
+                          + sizeof((reading)->info.field))
+
+/**
+ * Ask the kernel about a connected socket.  One system call, but two for a
+ * socket of protocol 0 that does not speak MPTCP.
+ * @param made_as IPPROTO_MPTCP or IPPROTO_TCP, if it is known to have been
+ *        made so; 0: of an MPTCP listener, which accepts both
+ * @param reading Set in any case
+ */
+void mptcp_connection_ask(int fd, int made_as, mptcp_reading *reading);
+
+/**
+ * Take so many bytes of reading->info for the kernel's answer, of a socket
+ * that is MPTCP (state is ON before).
+ */
+void mptcp_reading_set(mptcp_reading *reading, apr_size_t length);
+
+/** A state in a word; NULL for UNKNOWN. */
+const char *mptcp_state_text(mptcp_state state);
+
+/* ---- netlink.c: one exchange with the kernel by libnl-3 ----------------- */
+
+/* libnl's, which need not be included for these */
+struct nl_sock;
+struct nl_msg;
+
+/**
+ * A connected netlink socket; nl_socket_free() closes it.
+ * @param protocol NETLINK_GENERIC, NETLINK_SOCK_DIAG
+ * @param patience How long the kernel may take for one message, in seconds
+ * @return APR_SUCCESS or the errno of making it
+ */
+apr_status_t mptcp_netlink_open(int protocol, int patience,
+                                struct nl_sock **sock);
+
+/**
+ * Send a message, and read what the kernel answers to its end.
+ * @param msg Freed in any case; NULL: there was no memory for it
+ * @param read Takes each message of the answer and returns non-zero to go on;
+ *        or NULL
+ * @param into Its second argument
+ * @return APR_SUCCESS; the kernel's own errno; EIO where the exchange failed;
+ *         ENOMEM
+ */
+apr_status_t mptcp_netlink_ask(struct nl_sock *sock, struct nl_msg *msg,
+                               int (*read)(struct nl_msg *msg, void *into),
+                               void *into);
+
+/* ---- path_manager.c: endpoints and limits of this network namespace ----- */
+
+/** The most endpoints, and the highest limit, that the kernel takes. */
+#define MPTCP_ENDPOINTS_MAX 8
+
+/** The path manager's limits; the index into mptcp_limits.value. */
+enum {
+    MPTCP_LIMIT_SUBFLOWS,               /**< besides the first one */
+    MPTCP_LIMIT_ADD_ADDR_ACCEPTED,      /**< of what the peer announces */
+    MPTCP_LIMITS
+};
+
+#define MPTCP_LIMIT_UNSET (-1)
+
+typedef struct {
+    int value[MPTCP_LIMITS];            /**< or MPTCP_LIMIT_UNSET */
+} mptcp_limits;
+
+/** A path-manager endpoint, as the kernel has it or is to have it. */
+typedef struct {
+    int family;                         /**< AF_INET or AF_INET6 */
+    union {
+        struct in_addr v4;
+        struct in6_addr v6;
+    } address;
+    int port;                           /**< host order; 0: the listener's */
+    apr_uint32_t flags;                 /**< MPTCP_PM_ADDR_FLAG_... */
+    int ifindex;                        /**< 0: any interface */
+    int id;                             /**< 1 to 255; 0: not chosen yet */
+} mptcp_endpoint;
+
+typedef struct mptcp_pm mptcp_pm;
+
+/**
+ * Get through to the path manager of this network namespace.
+ * @param p Its cleanup closes the socket, if mptcp_pm_close() has not
+ * @return APR_SUCCESS; ENOENT when the kernel has no family mptcp_pm; or the
+ *         errno of making the socket
+ */
+apr_status_t mptcp_pm_open(apr_pool_t *p, mptcp_pm **pm);
+
+/** @param p What was given to mptcp_pm_open() */
+void mptcp_pm_close(apr_pool_t *p, mptcp_pm *pm);
+
+/*
+ * Each of these returns as mptcp_netlink_ask().  Reading takes no privilege,
+ * changing takes CAP_NET_ADMIN and is refused with EPERM without.
+ */
+apr_status_t mptcp_pm_get_limits(mptcp_pm *pm, mptcp_limits *limits);
+/** @param limits Both of them, neither unset */
+apr_status_t mptcp_pm_set_limits(mptcp_pm *pm, const mptcp_limits *limits);
+/** @param endpoints Set to an array of mptcp_endpoint, in the order of ids */
+apr_status_t mptcp_pm_get_endpoints(mptcp_pm *pm, apr_pool_t *p,
+                                    apr_array_header_t **endpoints);
+apr_status_t mptcp_pm_add_endpoint(mptcp_pm *pm, const mptcp_endpoint *ep);
+/**
+ * The kernel deletes by id and looks at nothing else: read before, and
+ * compare.
+ */
+apr_status_t mptcp_pm_delete_endpoint(mptcp_pm *pm, const mptcp_endpoint *ep);
+/** Change backup and fullmesh, the two flags that can be (Linux 5.12). */
+apr_status_t mptcp_pm_set_endpoint_flags(mptcp_pm *pm,
+                                         const mptcp_endpoint *ep);
+
+/**
+ * Would the kernel take an endpoint's address for one of its own, now?
+ * @return APR_SUCCESS, EADDRNOTAVAIL if not, or the errno of asking
+ */
+apr_status_t mptcp_address_try(const mptcp_endpoint *ep);
+
+/* ---- sock_diag.c: the sockets of this network namespace ----------------- */
+
+/** One end of a socket; IPv4 also where the socket is an IPv6 one. */
+typedef struct {
+    int family;                         /**< AF_INET or AF_INET6 */
+    unsigned char address[16];          /**< network order */
+    apr_port_t port;                    /**< host order */
+} mptcp_end;
+
+/** How many bytes the address of an end has. */
+apr_size_t mptcp_end_length(const mptcp_end *end);
+
+/** A socket that the kernel lists; for the time of the call that gets it. */
+typedef struct {
+    mptcp_end local, remote;
+    const char *state;                  /**< "established" ... */
+    /** of an MPTCP socket */
+    mptcp_reading reading;
+    /** of a TCP socket: is it a subflow, and of which connection? */
+    int is_subflow;
+    apr_uint32_t token;
+    int joined;                         /**< not the first */
+    int backup_local, backup_remote;    /**< who asks for it to be one */
+    /** of a TCP socket: what it sends and receives */
+    int stalled;                        /**< sends the same again and again */
+    apr_uint32_t rtt;                   /**< microseconds */
+    apr_uint32_t retrans;               /**< segments */
+    apr_uint64_t rate;                  /**< bytes a second, of late */
+    apr_uint64_t bytes_sent;            /**< payload, acknowledged */
+    apr_uint64_t bytes_received;        /**< payload */
+} mptcp_socket;
+
+/**
+ * A filter for the kernel: sockets with one of these local ports, or with one
+ * of these remote ports.
+ * @param local_ports, remote_ports Of apr_port_t
+ * @return NULL, which stands for all sockets, where there are none, or more
+ *         than a filter has room for
+ */
+apr_array_header_t *mptcp_sock_filter(apr_pool_t *p,
+                                      const apr_array_header_t *local_ports,
+                                      const apr_array_header_t *remote_ports);
+
+/**
+ * A socket to ask by; nl_socket_free() closes it.  Takes no privilege; but
+ * which TCP sockets are subflows, kernels before about 6.15 tell only who has
+ * CAP_NET_ADMIN.
+ * @param patience How long the kernel may take for a part, in seconds
+ */
+apr_status_t mptcp_sock_diag_open(int patience, struct nl_sock **sock);
+
+/**
+ * Ask for the live sockets of a protocol, of both families.
+ * @param protocol IPPROTO_MPTCP, or IPPROTO_TCP: subflows among them
+ * @param filter By mptcp_sock_filter(), or NULL
+ * @param take Gets each, and returns non-zero to go on
+ * @return As mptcp_netlink_ask()
+ */
+apr_status_t mptcp_sock_diag(struct nl_sock *sock, int protocol,
+                             const apr_array_header_t *filter,
+                             int (*take)(const mptcp_socket *found,
+                                         void *baton),
+                             void *baton);
+
+#endif /* MPTCP_KERNEL_H */

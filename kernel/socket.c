@@ -1,0 +1,106 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Sockets, addresses and settings of this host.
+ */
+
+#include "kernel/kernel.h"
+
+#include "apr_file_io.h"
+#include "apr_portable.h"               /* apr_os_sock_get() */
+#include "apr_strings.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int mptcp_socket_option(apr_socket_t *sd, int level, int option)
+{
+    apr_os_sock_t fd;
+    int value = -1;
+    socklen_t length = sizeof(value);
+
+    if (apr_os_sock_get(&fd, sd) != APR_SUCCESS
+        || getsockopt(fd, level, option, &value, &length) != 0) {
+        return -1;
+    }
+    return value;
+}
+
+apr_status_t mptcp_socket_try(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+
+    if (fd < 0) {
+        return errno;
+    }
+    close(fd);
+    return APR_SUCCESS;
+}
+
+const char *mptcp_refusal_text(apr_status_t status)
+{
+    switch (status) {
+    case EINVAL:
+        return "EINVAL: it is older than Linux 5.6";
+    case EPROTONOSUPPORT:
+        return "EPROTONOSUPPORT: it was built without CONFIG_MPTCP";
+    case ENOPROTOOPT:
+        return "ENOPROTOOPT: write 'sysctl -w net.mptcp.enabled=1'";
+    case EPERM:
+        return "EPERM: a security policy forbids it";
+    case EACCES:
+        return "EACCES: a security policy forbids it";
+    default:
+        return "for the reason above";
+    }
+}
+
+int mptcp_sysctl_number(apr_pool_t *p, const char *name)
+{
+    apr_file_t *file;
+    char text[16];
+    apr_size_t got = sizeof(text) - 1;
+    int number = -1;
+
+    if (apr_file_open(&file, apr_pstrcat(p, "/proc/sys/net/", name, NULL),
+                      APR_FOPEN_READ, 0, p) != APR_SUCCESS) {
+        return -1;
+    }
+    if (apr_file_read(file, text, &got) == APR_SUCCESS) {
+        text[got] = '\0';
+        number = (int)apr_strtoi64(text, NULL, 10);
+    }
+    apr_file_close(file);
+    return number;
+}
+
+/*
+ * bind() is asked, which knows of every way an address may be local; the path
+ * manager takes endpoints of any address without asking.
+ */
+apr_status_t mptcp_address_try(const mptcp_endpoint *ep)
+{
+    struct sockaddr_in6 sin6;
+    struct sockaddr_in sin;
+    apr_status_t rv = APR_SUCCESS;
+    int fd = socket(ep->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0) {
+        return errno;
+    }
+    memset(&sin, 0, sizeof(sin));
+    memset(&sin6, 0, sizeof(sin6));
+    sin.sin_family = AF_INET;
+    sin.sin_addr = ep->address.v4;
+    sin6.sin6_family = AF_INET6;
+    sin6.sin6_addr = ep->address.v6;
+    if (ep->family == AF_INET
+        ? bind(fd, (struct sockaddr *)&sin, sizeof(sin))
+        : bind(fd, (struct sockaddr *)&sin6, sizeof(sin6))) {
+        rv = errno;
+    }
+    close(fd);
+    return rv;
+}

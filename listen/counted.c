@@ -1,0 +1,142 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The table of listeners, and what comes to them.
+ *
+ * A client's connection is counted when a child takes it on, so that no count
+ * is lost with a child that is killed: one atomic add.  What only its end can
+ * tell is added then: that it fell back to TCP, that further subflows joined
+ * it.  Requests are not counted, and connections to plain TCP listeners cost a
+ * few comparisons, or nothing where no listener is MPTCP.
+ */
+
+#include "listen/listen.h"
+
+#include "http_connection.h"
+
+APLOG_USE_MODULE(mptcp);
+
+/* ---- the table ---------------------------------------------------------- */
+
+/* Is a listener to be MPTCP, or another of its address (change.c)? */
+static int address_wanted(const ap_listen_rec *lr)
+{
+    const ap_listen_rec *other;
+
+    for (other = ap_listeners; other; other = other->next) {
+        if (mptcp_listener_wanted(other)
+            && other->bind_addr->port == lr->bind_addr->port
+            && apr_sockaddr_equal(other->bind_addr, lr->bind_addr)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/*
+ * Does new connections' way lead to this socket?  Of two that a change has
+ * left at an address, it leads to the one that is wanted.
+ */
+static int takes_connections(const ap_listen_rec *lr, int wanted,
+                             process_rec *process)
+{
+    return lr->active
+           && (!mptcp_listener_has_twin(lr, process)
+               || mptcp_listener_is_mptcp(lr) == wanted);
+}
+
+/*
+ * In the table are the listeners that are to be MPTCP, and those that a
+ * service manager passed on and are; but not those which are steered away
+ * from.
+ */
+int mptcp_listeners_name(apr_pool_t *pconf, apr_pool_t *plog,
+                         apr_pool_t *ptemp, server_rec *s)
+{
+    const ap_listen_rec *lr;
+
+    if (mptcp_is_check_pass()) {
+        return OK;
+    }
+    for (lr = ap_listeners; lr; lr = lr->next) {
+        int is_mptcp = mptcp_listener_is_mptcp(lr);
+        int wanted = address_wanted(lr);
+        mptcp_counted *one;
+
+        if (!takes_connections(lr, wanted, s->process)
+            || (!wanted && !is_mptcp)) {
+            continue;
+        }
+        one = mptcp_counter_name(s->process, MPTCP_COUNTER_LISTENER,
+                                 apr_psprintf(ptemp, "%pI", lr->bind_addr));
+        if (one) {
+            one->address = lr->bind_addr;
+            one->port = lr->bind_addr->port;
+            one->is_mptcp = is_mptcp;
+            one->is_ipv6_only = mptcp_socket_option(lr->sd, IPPROTO_IPV6,
+                                                    IPV6_V6ONLY) > 0;
+        }
+    }
+    mptcp_counter_names_end(MPTCP_COUNTER_LISTENER);
+    return OK;
+}
+
+/* ---- connections -------------------------------------------------------- */
+
+/* Where the counter of an MPTCP connection is found when it ends. */
+#define CONNECTION_KEY "mod_mptcp:counter"
+
+/*
+ * mod_proxy's connections to backends, which pass by here too, have no entry
+ * in the scoreboard; HTTP/2's streams have a master.
+ */
+int mptcp_count_accepted(conn_rec *c, void *csd)
+{
+    static const mptcp_counts one_mptcp = { .mptcp = 1 };
+    static const mptcp_counts one_tcp = { .tcp = 1 };
+    const mptcp_counted *one;
+    int protocol;
+
+    if (mptcp_counted_all(MPTCP_COUNTER_LISTENER)->nelts == 0 || c->master
+        || !c->sbh || !(one = mptcp_counted_listener(c->local_addr))) {
+        return OK;
+    }
+    protocol = mptcp_socket_option(csd, SOL_SOCKET, SO_PROTOCOL);
+    if (protocol != IPPROTO_MPTCP) {
+        mptcp_counts_add(one->counter, &one_tcp);
+        if (protocol == IPPROTO_TCP) {
+            mptcp_connection_note(c, MPTCP_STATE_OFF);
+        }
+        return OK;
+    }
+    mptcp_counts_add(one->counter, &one_mptcp);
+    apr_pool_userdata_setn(one->counter, CONNECTION_KEY, NULL, c->pool);
+    return OK;
+}
+
+/*
+ * How many subflows there ever were the kernel does not say, but how many
+ * there are: what joined and left before is not seen.
+ */
+int mptcp_count_ended(conn_rec *c)
+{
+    void *counter = NULL;
+    mptcp_counts ended = { 0 };
+    mptcp_reading reading;
+    apr_socket_t *sd;
+    apr_os_sock_t fd;
+
+    apr_pool_userdata_get(&counter, CONNECTION_KEY, c->pool);
+    sd = counter ? ap_get_conn_socket(c) : NULL;
+    if (!sd || apr_os_sock_get(&fd, sd) != APR_SUCCESS || fd < 0) {
+        return OK;
+    }
+    apr_pool_userdata_setn(NULL, CONNECTION_KEY, NULL, c->pool);
+    mptcp_connection_ask(fd, 0, &reading);
+    ended.fallback = reading.state == MPTCP_STATE_FALLBACK;
+    if (reading.state == MPTCP_STATE_ON) {
+        ended.joins = reading.info.extra_subflows;
+    }
+    mptcp_counts_add(counter, &ended);
+    return OK;
+}

@@ -1,0 +1,155 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/**
+ * @file listen.h
+ * @brief listen/: MPTCPListen; httpd's listening sockets, who comes to them.
+ *
+ * May call common/ and kernel/.
+ */
+
+#ifndef MPTCP_LISTEN_H
+#define MPTCP_LISTEN_H
+
+#include "common/common.h"
+
+/* ---- directives.c: which listeners are to be MPTCP ---------------------- */
+
+/**
+ * MPTCPListen [IP-address:]portnumber [protocol]
+ * @return NULL, or what is wrong with the arguments and what is allowed
+ */
+const char *mptcp_listen_directive(cmd_parms *cmd, void *dummy,
+                                   int argc, char *const argv[]);
+
+/** MPTCPListenDefault On|Off; returns NULL or why it cannot stand here. */
+const char *mptcp_listen_default_directive(cmd_parms *cmd, void *dummy,
+                                           int flag);
+
+/** Is this listener to be MPTCP by the configuration now read? */
+int mptcp_listener_wanted(const ap_listen_rec *lr);
+
+/** pre_config: Listen lines with options= become MPTCPListen lines. */
+int mptcp_listen_rewrite(apr_pool_t *pconf, apr_pool_t *plog,
+                         apr_pool_t *ptemp);
+
+/* ---- open_logs.c: before and after the MPM binds them ------------------- */
+
+/** check_config: for httpd -t, does the kernel give what is asked for? */
+int mptcp_listen_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                       server_rec *s);
+
+/** open_logs, before the MPM: each listener gets a socket of its protocol. */
+int mptcp_listen_before_bind(apr_pool_t *pconf, apr_pool_t *plog,
+                             apr_pool_t *ptemp, server_rec *s);
+
+/** open_logs, after the MPM: what core has set is put right. */
+int mptcp_listen_after_bind(apr_pool_t *pconf, apr_pool_t *plog,
+                            apr_pool_t *ptemp, server_rec *s);
+
+/**
+ * Why listeners that were to be MPTCP are not: in words what refused and what
+ * to do, or NULL.
+ */
+const char *mptcp_listen_refusal(void);
+
+/* ---- socket.c: one listener's socket ------------------------------------ */
+
+/** Is a listener's socket MPTCP, as the kernel says? */
+int mptcp_listener_is_mptcp(const ap_listen_rec *lr);
+
+/**
+ * Has somebody else made it so, behind APR's back (mptcpize)?  Then each
+ * socket is MPTCP, and there is no changing it.
+ */
+int mptcp_listener_is_others(const ap_listen_rec *lr);
+
+/**
+ * A new, unbound socket for a listener's address.
+ * @param protocol IPPROTO_MPTCP, or 0 for TCP
+ * @param p Its cleanup closes the socket
+ * @return APR_SUCCESS or the errno of socket()
+ */
+apr_status_t mptcp_listener_new_socket(const ap_listen_rec *lr, int protocol,
+                                       apr_pool_t *p, apr_socket_t **sd);
+
+/**
+ * Set the options of a listener's socket without which core does not go on.
+ * @return What core's make_sock() would end the server for
+ */
+apr_status_t mptcp_listener_set_options(const ap_listen_rec *lr,
+                                        apr_socket_t *sd);
+
+/** Let an MPTCP socket take joins at once, which TCP_DEFER_ACCEPT forbids. */
+void mptcp_listener_clear_defer_accept(apr_socket_t *sd, server_rec *s);
+
+/** Note the listeners whose sockets a service manager has passed on. */
+void mptcp_listeners_note_inherited(process_rec *process);
+
+/** Is it one of those? */
+int mptcp_listener_is_inherited(const ap_listen_rec *lr,
+                                process_rec *process);
+
+/* ---- buckets.c: ListenCoresBucketsRatio --------------------------------- */
+
+/** Are there to be buckets? */
+int mptcp_listen_has_buckets(void);
+
+/**
+ * To be called before the MPM's open_logs: have core make duplicates of MPTCP
+ * listeners as MPTCP sockets.
+ * @param reason Set on failure, for the log
+ */
+apr_status_t mptcp_duplicates_begin(apr_pool_t *pconf, const char **reason);
+
+/**
+ * To be called after it, whether there was a begin or not.
+ * @return How many listeners will have duplicates whose TCP_DEFER_ACCEPT is
+ *         out of reach (trunk)
+ */
+int mptcp_duplicates_end(apr_pool_t *pconf, server_rec *s);
+
+/* ---- change.c: a reload that changes a listener's protocol -------------- */
+
+/* All of these are for the parent, while it has a single thread. */
+
+/**
+ * Has the address of a listener a socket of each protocol, from an earlier
+ * change?
+ */
+int mptcp_listener_has_twin(const ap_listen_rec *lr, process_rec *process);
+
+/**
+ * To be called before the MPM's open_logs, for a bound listener of the wrong
+ * protocol: put a new socket for core to bind beside the old one.
+ * @param wanted Is it to be MPTCP?
+ * @param buckets Is ListenCoresBucketsRatio in force?
+ */
+void mptcp_listener_change(ap_listen_rec *lr, int wanted, int buckets,
+                           process_rec *process);
+
+/**
+ * To be called before the MPM's open_logs where ListenCoresBucketsRatio is in
+ * force: of each pair of sockets that earlier changes made, keep the one that
+ * is wanted.
+ */
+void mptcp_listener_part_twins(process_rec *process);
+
+/**
+ * To be called after the MPM's open_logs: send new connections to the socket
+ * of the wanted protocol, wherever an address has one of each.
+ */
+void mptcp_listener_steer(process_rec *process);
+
+/* ---- counted.c: the table of listeners, and their connections ----------- */
+
+/** post_config, in the parent: the table of the bound listeners is made. */
+int mptcp_listeners_name(apr_pool_t *pconf, apr_pool_t *plog,
+                         apr_pool_t *ptemp, server_rec *s);
+
+/** pre_connection: a child takes a client's connection on. */
+int mptcp_count_accepted(conn_rec *c, void *csd);
+
+/** pre_close_connection: it ends, and its socket is still open. */
+int mptcp_count_ended(conn_rec *c);
+
+#endif /* MPTCP_LISTEN_H */
