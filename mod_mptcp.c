@@ -49,6 +49,12 @@ static const command_rec directives[] = {
                  RSRC_CONF | ACCESS_CONF,
                  "On: requests get the MPTCP variables in their environment; "
                  "Off (the default): they do not"),
+    /*
+     * Core's directive, which is core's to carry out: httpd lets every module
+     * that has it see the line.
+     */
+    AP_INIT_TAKE1("SetHandler", status_note_handler, NULL, OR_FILEINFO,
+                  "is noted, where it says mptcp-status"),
     { .name = NULL }
 };
 

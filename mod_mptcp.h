@@ -82,6 +82,11 @@ typedef struct {
 typedef struct {
     /** MPTCPEnvVars: 1 On, 0 Off, or MPTCP_UNSET */
     int env_vars;
+    /**
+     * SetHandler: 1 mptcp-status, in the server's own configuration; 0
+     * another, or in .htaccess; or MPTCP_UNSET
+     */
+    int status_handler;
 } mptcp_dir_conf;
 
 /* ---- proxy_hooks.c: what mod_proxy calls -------------------------------- */

@@ -59,6 +59,7 @@ void *mptcp_create_dir_conf(apr_pool_t *p, char *dir)
     mptcp_dir_conf *conf = apr_pcalloc(p, sizeof(*conf));
 
     conf->env_vars = MPTCP_UNSET;
+    conf->status_handler = MPTCP_UNSET;
     return conf;
 }
 
@@ -69,6 +70,8 @@ void *mptcp_merge_dir_conf(apr_pool_t *p, void *basev, void *addv)
 
     conf->env_vars = add->env_vars != MPTCP_UNSET ? add->env_vars
                                                   : base->env_vars;
+    conf->status_handler = add->status_handler != MPTCP_UNSET
+                           ? add->status_handler : base->status_handler;
     return conf;
 }
 

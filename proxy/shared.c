@@ -32,6 +32,8 @@ typedef struct {
     const char *balancer;               /* NULL: a direct worker */
     const char *url;
     const char *value;                  /* of multipathtcp=, or NULL */
+    int is_raw;                         /* nocanon or the like */
+    int is_interpolated;
     int is_section;                     /* <Proxy url>, never ignored */
 } worker_line;
 
@@ -64,6 +66,9 @@ static apr_array_header_t *read_words(const char *args, worker_line *to,
             to->value = word + 13;      /* the last counts */
         }
         else {
+            to->is_raw |= ap_cstr_casecmp(word, "nocanon") == 0
+                          || ap_cstr_casecmp(word, "mapping=encoded") == 0;
+            to->is_interpolated |= ap_cstr_casecmp(word, "interpolate") == 0;
             APR_ARRAY_PUSH(words, const char *) = word;
         }
     }
@@ -210,6 +215,51 @@ static const worker_line *maker_of(line_reader *reader,
     return maker;
 }
 
+/*
+ * mod_proxy looks for the worker by the URL that a request comes to in the end:
+ * with variables filled in, and characters encoded.  Why that will not begin
+ * with the line's own URL, or NULL.
+ */
+static const char *never_fits(const worker_line *line, apr_pool_t *p)
+{
+    static const char kept[] = "abcdefghijklmnopqrstuvwxyz"
+                               "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                               "0123456789~$-_.+!*'(),;:@&=/";
+    const char *path;
+
+    if (line->is_interpolated && ap_strstr_c(line->url, "${")) {
+        return "interpolate makes another URL of it";
+    }
+    path = ap_strstr_c(line->url, "://");
+    path = path ? strchr(path + 3, '/') : NULL;
+    if (!path || line->is_raw) {
+        return NULL;
+    }
+    path += strspn(path, kept);
+    return *path ? apr_psprintf(p, "its '%s' is encoded in requests", path)
+                 : NULL;
+}
+
+/* Such requests are the default worker's, which has the server's default. */
+static void check_fits(line_reader *reader, const worker_line *line)
+{
+    const proxy_worker *worker;
+    const char *why;
+
+    if (line->balancer || line->is_section || mptcp_proxy_default(line->s)
+        || !(why = never_fits(line, reader->p))) {
+        return;
+    }
+    worker = worker_of(reader, line, line->s);
+    if (worker && mptcp_worker_wants(worker, line->s)) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, line->s,
+                     "%s:%d: multipathtcp=On has no effect: "
+                     "%s, so that mod_proxy serves them by its default "
+                     "worker; write 'MPTCPProxyDefault On'",
+                     line->line->filename, line->line->line_num, why);
+    }
+}
+
 /* Say so if what a line says of multipathtcp is not what came of it. */
 static void compare(line_reader *reader, const worker_line *line)
 {
@@ -281,6 +331,19 @@ static void compare_members(line_reader *reader, const worker_line *line)
     }
 }
 
+/* mod_proxy is not loaded: does any server say what concerns it alone? */
+static void check_no_proxy(const server_rec *s)
+{
+    while (s && !mptcp_proxy_default(s)) {
+        s = s->next;
+    }
+    if (s) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "MPTCPProxyDefault On has no effect: mod_proxy is not "
+                     "loaded");
+    }
+}
+
 int mptcp_workers_compare(apr_pool_t *pconf, apr_pool_t *plog,
                           apr_pool_t *ptemp, server_rec *s)
 {
@@ -293,7 +356,11 @@ int mptcp_workers_compare(apr_pool_t *pconf, apr_pool_t *plog,
         mptcp_proxy_function("ap_proxy_get_worker");
     reader.get_balancer = (get_balancer_fn *)
         mptcp_proxy_function("ap_proxy_get_balancer");
-    if (!mptcp_proxy_conf(s) || !reader.get_worker || !reader.get_balancer) {
+    if (!mptcp_proxy_conf(s)) {
+        check_no_proxy(s);
+        return OK;
+    }
+    if (!reader.get_worker || !reader.get_balancer) {
         return OK;
     }
 
@@ -301,6 +368,7 @@ int mptcp_workers_compare(apr_pool_t *pconf, apr_pool_t *plog,
     for (i = 0; i < reader.lines->nelts; i++) {
         const worker_line *line = &APR_ARRAY_IDX(reader.lines, i, worker_line);
 
+        check_fits(&reader, line);
         if (line->value && line->is_section) {
             compare_members(&reader, line);
         }

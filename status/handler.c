@@ -14,6 +14,8 @@
 
 #include <stdlib.h>
 
+APLOG_USE_MODULE(mptcp);
+
 #define HANDLER "mptcp-status"
 
 /* How many connections a page has that does not say; and at most. */
@@ -121,6 +123,31 @@ static const char *parse_query(apr_pool_t *p, const char *args,
 
 /* ---- SetHandler mptcp-status -------------------------------------------- */
 
+/*
+ * The page shows everybody's connections, so it is the server's administrator
+ * who says where it is: not those who may write .htaccess files, by which
+ * AllowOverride FileInfo lets them choose a handler in many ways (SetHandler,
+ * AddHandler, ForceType, RewriteRule [H=]).  A line that stands in one has the
+ * request's pool for all that it makes.
+ */
+const char *status_note_handler(cmd_parms *cmd, void *dir_conf,
+                                const char *name)
+{
+    mptcp_dir_conf *conf = dir_conf;
+
+    conf->status_handler = strcmp(name, HANDLER) == 0
+                           && !ap_check_cmd_context(cmd, NOT_IN_HTACCESS);
+    return NULL;
+}
+
+static int is_put_here(const request_rec *r)
+{
+    const mptcp_dir_conf *conf = ap_get_module_config(r->per_dir_config,
+                                                      &mptcp_module);
+
+    return conf->status_handler == 1;
+}
+
 int status_handle(request_rec *r)
 {
     static void (*const forms[])(request_rec *, const status_report *) = {
@@ -132,6 +159,12 @@ int status_handle(request_rec *r)
 
     if (strcmp(r->handler, HANDLER) != 0) {
         return DECLINED;
+    }
+    if (!is_put_here(r)) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "mptcp-status is for the server's own configuration, "
+                      "not for .htaccess, and for SetHandler alone: refused");
+        return HTTP_FORBIDDEN;
     }
     r->allowed = (AP_METHOD_BIT << M_GET);
     if (r->method_number == M_OPTIONS) {

@@ -154,6 +154,13 @@ void status_html_section(request_rec *r);
 
 /* ---- handler.c: who asks for it ----------------------------------------- */
 
+/**
+ * SetHandler, beside core's own: where the server's configuration says
+ * mptcp-status; returns NULL.
+ */
+const char *status_note_handler(cmd_parms *cmd, void *dir_conf,
+                                const char *name);
+
 /** handler: SetHandler mptcp-status. */
 int status_handle(request_rec *r);
 

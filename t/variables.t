@@ -309,15 +309,39 @@ for my $wrong (
     [   "<VirtualHost *:1>\nCustomLog x %!200{MPTCPS}^mp\n</VirtualHost>",
         qr/CustomLog: %\{MPTCPS\}\^mp: allowed is one of MPTCP,/
     ],
+    ['GlobalLog logs/x "%h %^mp"', qr/GlobalLog: %\{\}\^mp: allowed is one of MPTCP,/],
+    ['LogFormat "%%%{MPTCPS}^mp" x', qr/LogFormat: %\{MPTCPS\}\^mp: allowed/],
+    ['LogFormat "%{x}i %>{MPTCPS}!200,304^mp" x', qr/LogFormat: %\{MPTCPS\}\^mp: allowed/],
     )
 {
     my ($conf, $message) = @$wrong;
     my $httpd = MPTCP::Httpd->new(conf => "Listen 127.0.0.1:8080\n$conf\n");
     my ($status, $output) = $httpd->config_test;
-    my ($name) = $conf =~ /(.*MPTCP.*)/;
+    my ($name) = $conf =~ /(.*(?:MPTCP|\^mp).*)/;
     isnt($status, 0, "$name: refused");
     like($output, $message, "$name: what is wrong, and what is allowed");
 }
+
+# What looks like one and is none, as mod_log_config reads it.
+for my $right (
+    'LogFormat "%%{x}^mp" x',                         # a percent sign
+    'LogFormat "%{User-Agent}i}^mp" x',
+    'LogFormat "100%%{MPTCPS}^mp %h" x',
+    'CustomLog "logs/%{MPTCPS}^mp" "%h %{mptcp}^mp"', # a file's name
+    'LogFormat "%h" "%{MPTCPS}^mp"',                  # a format's name
+    )
+{
+    my $httpd = MPTCP::Httpd->new(conf => "Listen 127.0.0.1:8080\n$right\n");
+    my ($status, $output) = $httpd->config_test;
+    is($status, 0, "$right: allowed") or diag $output;
+    unlike($output, qr/\^mp/, '... and nothing is said');
+}
+my ($status, $output) = MPTCP::Httpd->new(
+    conf => "Listen 127.0.0.1:8080\nLogFormat \"%{MPTCP}mp %{mptcp_token}m %{x}mp\" x\n")->config_test;
+is($status, 0, '%{MPTCP}mp is allowed');
+like($output, qr/^.*line \d+ of \S+: LogFormat: %\{MPTCP\}mp is the request's method and a p; write %\{MPTCP\}\^mp$/m,
+    '... and pointed out');
+is(scalar(() = $output =~ /the request's method/g), 1, '... once');
 
 done_testing();
 
