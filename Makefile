@@ -44,6 +44,7 @@ help:
 	@echo "make install    into httpd's module directory, below \$$(DESTDIR)"
 	@echo 'make check      the test suite, on each of $$(MPMS); TESTS=t/joins.t for one'
 	@echo 'make check-asan, check-tsan, check-valgrind   the same under these'
+	@echo "make check-kernels  the same on Debian's kernels, in emulation; SHORT=1"
 	@echo 'make lint       what compilers and checkers find without running it'
 	@echo 'make layout     the rooms, and who calls whom'
 	@echo 'make fuzz       the parsers, on $$(FUZZ_RUNS) inputs each'
@@ -234,3 +235,4 @@ clean:
     soak coverage demo dist distcheck deb clean
 
 include bench/bench.mk
+include t/kernels/kernels.mk

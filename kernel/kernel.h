@@ -249,10 +249,19 @@ apr_size_t mptcp_end_length(const mptcp_end *end);
 typedef struct {
     mptcp_end local, remote;
     const char *state;                  /**< "established" ... */
+    /**
+     * Of the file that a process has it by; 0: no process has it yet, or any
+     * more.  Subflows have that of their connection.
+     */
+    apr_uint32_t inode;
     /** of an MPTCP socket */
     mptcp_reading reading;
-    /** of a TCP socket: is it a subflow, and of which connection? */
-    int is_subflow;
+    /**
+     * Of a TCP socket: does the kernel say that it is a subflow, and of which
+     * connection?  Before Linux 6.15 or so it tells nobody who lacks
+     * CAP_NET_ADMIN.
+     */
+    int says_subflow;
     apr_uint32_t token;
     int joined;                         /**< not the first */
     int backup_local, backup_remote;    /**< who asks for it to be one */
@@ -277,9 +286,7 @@ apr_array_header_t *mptcp_sock_filter(apr_pool_t *p,
                                       const apr_array_header_t *remote_ports);
 
 /**
- * A socket to ask by; nl_socket_free() closes it.  Takes no privilege; but
- * which TCP sockets are subflows, kernels before about 6.15 tell only who has
- * CAP_NET_ADMIN.
+ * A socket to ask by; nl_socket_free() closes it.  Takes no privilege.
  * @param patience How long the kernel may take for a part, in seconds
  */
 apr_status_t mptcp_sock_diag_open(int patience, struct nl_sock **sock);

@@ -4,8 +4,9 @@
  * The live sockets of this network namespace, as the kernel lists them:
  * sock_diag.
  *
- * MPTCP sockets and TCP sockets are two lists.  A subflow is a TCP socket
- * whose MPTCP data (INET_DIAG_ULP_INFO) have its connection's token.  The
+ * MPTCP sockets and TCP sockets are two lists.  A subflow is a TCP socket; its
+ * MPTCP data (INET_DIAG_ULP_INFO) have its connection's token, and whoever has
+ * not the privilege to see them sees that both have the same inode.  The
  * kernel can be asked to leave out other ports.
  */
 
@@ -146,7 +147,6 @@ static void parse_mptcp(struct nlattr **attr, mptcp_socket *found)
     found->token = found->reading.info.token;
 }
 
-/* Without MPTCP data, or the privilege to see them, it is no subflow. */
 static void parse_subflow(struct nlattr **attr, mptcp_socket *found)
 {
     struct nlattr *ulp[ULP_INFO_MPTCP + 1], *mptcp[SUBFLOW_MAX + 1];
@@ -162,7 +162,7 @@ static void parse_subflow(struct nlattr **attr, mptcp_socket *found)
         return;
     }
     flags = mptcp[SUBFLOW_FLAGS] ? nla_get_u32(mptcp[SUBFLOW_FLAGS]) : 0;
-    found->is_subflow = 1;
+    found->says_subflow = 1;
     found->token = nla_get_u32(mptcp[SUBFLOW_TOKEN_LOC]);
     found->joined = (flags & (FLAG_JOIN_LOC | FLAG_JOIN_REM)) != 0;
     found->backup_local = (flags & FLAG_BKUP_LOC) != 0;
@@ -206,6 +206,7 @@ static int read_socket(struct nl_msg *msg, void *into)
     set_end(&found.remote, diag->idiag_family, diag->id.idiag_dst,
             diag->id.idiag_dport);
     found.state = state_names[diag->idiag_state];
+    found.inode = diag->idiag_inode;
     if (reader->is_tcp) {
         parse_tcp(attr, &found);
     }

@@ -353,10 +353,8 @@ static void write_live(request_rec *r, const status_report *report)
 
     ap_rputs("<section id=\"live\"><h2>Live connections</h2>\n", r);
     if (found->status != APR_SUCCESS) {
-        char text[120];
-
-        ap_rvputs(r, "<p>The kernel does not list them: ",
-                  html(r, apr_strerror(found->status, text, sizeof(text))),
+        ap_rvputs(r, "<p>Not known, because ",
+                  html(r, status_live_refusal_text(r->pool, found->status)),
                   "</p></section>\n", NULL);
         return;
     }
@@ -366,6 +364,10 @@ static void write_live(request_rec *r, const status_report *report)
     if (found->incomplete) {
         ap_rputs("<p class=\"more\">There are more than could be read in "
                  "time.</p>\n", r);
+    }
+    if (found->hides_backup) {
+        ap_rputs("<p class=\"more\">Which paths are backup is not known: "
+                 "this kernel tells that to CAP_NET_ADMIN alone.</p>\n", r);
     }
     for (i = 0; i < shown; i++) {
         write_connection(r, colours, APR_ARRAY_IDX(found->connections, i,

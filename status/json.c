@@ -192,8 +192,10 @@ static json_t *subflow(const status_report *report, const status_subflow *s)
     }
     set_text(object, "state", report->p, s->socket.state);
     set_bool(object, "joined", s->socket.joined);
-    set_bool(object, "backup_local", s->socket.backup_local);
-    set_bool(object, "backup_remote", s->socket.backup_remote);
+    if (s->socket.says_subflow) {
+        set_bool(object, "backup_local", s->socket.backup_local);
+        set_bool(object, "backup_remote", s->socket.backup_remote);
+    }
     set_bool(object, "stalled", s->socket.stalled);
     set_number(object, "rtt_us", s->socket.rtt);
     set_number(object, "rate", s->socket.rate);
@@ -333,7 +335,13 @@ void status_json(request_rec *r, const status_report *report)
     write_text(out, "{");
     write_json(out, head(report), JSON_EMBED);
     if (report->live.status != APR_SUCCESS) {
-        write_text(out, ",\"live\":null}");
+        json_t *why = json_object();
+
+        set_text(why, "live_unknown", report->p,
+                 status_live_refusal_text(report->p, report->live.status));
+        write_text(out, ",\"live\":null,");
+        write_json(out, why, JSON_EMBED);
+        write_text(out, "}");
         flush(out);
         return;
     }

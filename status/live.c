@@ -4,8 +4,22 @@
  * Live connections: the kernel's MPTCP sockets, and its TCP sockets that are
  * their subflows.
  *
- * A hash by the connection's token joins the two, so time and memory are
- * linear in their number.  Nothing is shared with other threads: each call has
+ * By what a subflow's connection is found:
+ *
+ *   its token, where the kernel says it: to everybody since Linux 6.15 or so,
+ *       before to CAP_NET_ADMIN alone, which children do not have;
+ *   its inode: the kernel gives each subflow that of its connection, to have
+ *       it shown as the same process's (mptcp_subflow_create_socket(),
+ *       mptcp_sock_graft(); the same on 6.1, 6.12 and 6.18);
+ *   its addresses, while no process has the connection yet, or any more, and
+ *       all inodes are 0: those of the first subflow are the connection's.
+ *
+ * So what stays unknown before 6.15 is whether a subflow is backup, and the
+ * further subflows of connections without a process.  Those are like plain
+ * connections without one then, and neither are counted.
+ *
+ * All of it is looked up in hashes, so time and memory are linear in the number
+ * of sockets.  Nothing is shared with other threads: each call has
  * a netlink socket of its own and closes it.
  */
 
@@ -28,7 +42,12 @@ typedef struct {
 typedef struct {
     apr_pool_t *p;
     status_live *live;
-    apr_hash_t *by_token;               /* status_connection * */
+    /* status_connection *, by: */
+    apr_hash_t *by_token;
+    apr_hash_t *by_inode;
+    apr_hash_t *by_ends;                /* of those without an inode */
+    int says_subflows;                  /* the kernel, by tokens */
+    int tcp_without_inode;              /* and of no known connection */
     apr_hash_t *interfaces;             /* interface *, by its addresses */
     apr_time_t deadline;
 } live_reader;
@@ -118,6 +137,61 @@ static const mptcp_counted *listener_of(const mptcp_end *local)
     return mptcp_counted_listener(&sa);
 }
 
+/* Both ends of a socket, as a key. */
+typedef struct {
+    mptcp_end local, remote;
+} ends_key;
+
+static void set_key(ends_key *key, const mptcp_end *local,
+                    const mptcp_end *remote)
+{
+    /* and not by assignment: with what is between the members, which is 0 */
+    memcpy(&key->local, local, sizeof(*local));
+    memcpy(&key->remote, remote, sizeof(*remote));
+}
+
+static void remember(live_reader *reader, status_connection *c,
+                     const mptcp_socket *found)
+{
+    if (found->token) {
+        apr_hash_set(reader->by_token, &c->reading.info.token,
+                     sizeof(c->reading.info.token), c);
+    }
+    if (found->inode) {
+        apr_hash_set(reader->by_inode,
+                     apr_pmemdup(reader->p, &found->inode,
+                                 sizeof(found->inode)),
+                     sizeof(found->inode), c);
+    }
+    else {
+        ends_key *key = apr_palloc(reader->p, sizeof(*key));
+
+        set_key(key, &found->local, &found->remote);
+        apr_hash_set(reader->by_ends, key, sizeof(*key), c);
+    }
+}
+
+/* The connection that a TCP socket is a subflow of, or NULL. */
+static status_connection *connection_of(live_reader *reader,
+                                        const mptcp_socket *found)
+{
+    if (found->says_subflow) {
+        return apr_hash_get(reader->by_token, &found->token,
+                            sizeof(found->token));
+    }
+    if (found->inode) {
+        return apr_hash_get(reader->by_inode, &found->inode,
+                            sizeof(found->inode));
+    }
+    if (apr_hash_count(reader->by_ends)) {
+        ends_key key;
+
+        set_key(&key, &found->local, &found->remote);
+        return apr_hash_get(reader->by_ends, &key, sizeof(key));
+    }
+    return NULL;
+}
+
 /* An MPTCP socket: a connection, if it is this server's own. */
 static int take_connection(const mptcp_socket *found, void *baton)
 {
@@ -140,10 +214,7 @@ static int take_connection(const mptcp_socket *found, void *baton)
         c->state = found->state;
         c->reading = found->reading;
         APR_ARRAY_PUSH(reader->live->connections, status_connection *) = c;
-        if (found->token) {
-            apr_hash_set(reader->by_token, &c->reading.info.token,
-                         sizeof(c->reading.info.token), c);
-        }
+        remember(reader, c, found);
     }
     reader->live->incomplete = apr_time_now() > reader->deadline;
     return !reader->live->incomplete;
@@ -187,30 +258,59 @@ static void set_interface(live_reader *reader, status_subflow *subflow)
     }
 }
 
+static void add_subflow(live_reader *reader, status_connection *c,
+                        const mptcp_socket *found)
+{
+    status_subflow *subflow = apr_pcalloc(reader->p, sizeof(*subflow));
+
+    subflow->socket = *found;
+    if (!found->says_subflow) {
+        subflow->socket.joined = compare_ends(&found->local, &c->local)
+                                 || compare_ends(&found->remote, &c->remote);
+        reader->live->hides_backup = 1;
+    }
+    set_interface(reader, subflow);
+    insert_subflow(c, subflow);
+    reader->live->subflows++;
+}
+
 /* A TCP socket: a subflow, or a plain connection. */
 static int take_tcp(const mptcp_socket *found, void *baton)
 {
     live_reader *reader = baton;
-    status_connection *c;
-    status_subflow *subflow;
+    status_connection *c = connection_of(reader, found);
 
-    if (!found->is_subflow) {
-        reader->live->tcp += listener_of(&found->local) != NULL;
+    reader->says_subflows |= found->says_subflow;
+    if (c) {
+        add_subflow(reader, c, found);
     }
-    /* else it is others', or of this moment */
-    else if ((c = apr_hash_get(reader->by_token, &found->token,
-                               sizeof(found->token))) != NULL) {
-        subflow = apr_pcalloc(reader->p, sizeof(*subflow));
-        subflow->socket = *found;
-        set_interface(reader, subflow);
-        insert_subflow(c, subflow);
-        reader->live->subflows++;
+    /* else it is a plain one, or others', or of this moment */
+    else if (!found->says_subflow && listener_of(&found->local)) {
+        reader->live->tcp += found->inode != 0;
+        reader->tcp_without_inode += found->inode == 0;
     }
     reader->live->incomplete = apr_time_now() > reader->deadline;
     return !reader->live->incomplete;
 }
 
 /* ---- asking ------------------------------------------------------------- */
+
+const char *status_live_refusal_text(apr_pool_t *p, apr_status_t status)
+{
+    char text[120];
+
+    switch (status) {
+    case ENOENT:
+        return "the kernel has no list of MPTCP or TCP sockets: load its "
+               "modules mptcp_diag and tcp_diag (Linux 5.9)";
+    case EAFNOSUPPORT:
+        return "netlink sockets are forbidden: add AF_NETLINK to "
+               "RestrictAddressFamilies in httpd's systemd unit";
+    default:
+        return apr_pstrcat(p, "the kernel does not list them: ",
+                           apr_strerror(status, text, sizeof(text)), NULL);
+    }
+}
 
 /* For the kernel: which sockets can be ours; NULL: any. */
 static apr_array_header_t *make_filter(apr_pool_t *p,
@@ -249,7 +349,7 @@ void status_live_read(apr_pool_t *p, int other_ports,
     const apr_array_header_t *filter = make_filter(p, join_ports);
     apr_time_t start = apr_time_now();
     struct nl_sock *sock;
-    live_reader reader;
+    live_reader reader = { .p = p, .live = live };
 
     memset(live, 0, sizeof(*live));
     live->connections = apr_array_make(p, 64, sizeof(status_connection *));
@@ -260,9 +360,9 @@ void status_live_read(apr_pool_t *p, int other_ports,
     if (live->status != APR_SUCCESS) {
         return;
     }
-    reader.p = p;
-    reader.live = live;
     reader.by_token = apr_hash_make(p);
+    reader.by_inode = apr_hash_make(p);
+    reader.by_ends = apr_hash_make(p);
     reader.interfaces = read_interfaces(p);
     reader.deadline = start + LIVE_TIME_LIMIT;
 
@@ -272,6 +372,9 @@ void status_live_read(apr_pool_t *p, int other_ports,
         live->status = mptcp_sock_diag(sock, IPPROTO_TCP,
                                        other_ports ? NULL : filter, take_tcp,
                                        &reader);
+    }
+    if (reader.says_subflows || apr_hash_count(reader.by_ends) == 0) {
+        live->tcp += reader.tcp_without_inode;
     }
     live->took = apr_time_now() - start;
     nl_socket_free(sock);

@@ -47,8 +47,9 @@ typedef struct {
     apr_array_header_t *connections;    /**< of status_connection * */
     int subflows;                       /**< of all of them together */
     int tcp;                            /**< plain ones, of MPTCP listeners */
+    int hides_backup;                   /**< the kernel, from this process */
     int incomplete;                     /**< time was up before the end */
-    apr_status_t status;                /**< the kernel gave nothing: why */
+    apr_status_t status;                /**< not known: why */
     apr_interval_time_t took;
 } status_live;
 
@@ -64,6 +65,9 @@ typedef struct {
 void status_live_read(apr_pool_t *p, int other_ports,
                       const apr_array_header_t *join_ports,
                       status_live *live);
+
+/** Why nothing is known of live connections, and what to do. */
+const char *status_live_refusal_text(apr_pool_t *p, apr_status_t status);
 
 /** An end's address, or address and port; into, and returns, the buffer. */
 const char *status_address_text(const mptcp_end *end,

@@ -189,8 +189,12 @@ for my $fault ('nl_socket_alloc 0', 'nlmsg_alloc_size 0', 'nlmsg_append 0', 'nl_
     is(status()->{live}, undef, "$fault: no list");
     cmp_ok(time - $began, '<', 10, "$fault: does not wait for ever");
     next if $fault =~ /lost/;
-    like(page(), qr{The kernel does not list them: \w+}, "$fault: the page says so");
+    like(page(), qr{Not known, because the kernel (?:does not list them: \w+|has no list of)},
+        "$fault: the page says so");
+    unlike(page(), qr/\d<\/b> live|None at this moment/, "    and shows no number");
+    like(status()->{live_unknown}, qr/^the kernel \w+/, "    and JSON the same");
     like(page('openmetrics'), qr/^httpd_mptcp_listener_is_mptcp/m, "$fault: metrics");
+    unlike(page('openmetrics'), qr/_live_/, "    none of live connections");
 }
 $faults->set('netlink ' . EPERM);
 is(status()->{path_manager}, undef, 'no netlink: no path manager');

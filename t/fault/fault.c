@@ -29,6 +29,7 @@
  *   diag.done 2        it ends at once, by this error: as where the kernel's
  *                      module for a kind of socket is missing
  *   diag.slow 3000     it takes so many milliseconds
+ *   diag.hides 0       of subflows nothing is said that takes a privilege
  *   diag.fallback 0    each connection has fallen back to TCP
  *   diag.stalled 0     each subflow has data that are not acknowledged
  *   getifaddrs 12
@@ -293,6 +294,29 @@ static void set_info(char *data, ssize_t length, size_t offset, int byte)
     }
 }
 
+/*
+ * What a kernel before Linux 6.15 does not tell everybody: INET_DIAG_ULP_INFO
+ * (19) becomes an attribute that nobody knows.
+ */
+static void hide_subflows(char *data, ssize_t length)
+{
+    struct nlmsghdr *header = (struct nlmsghdr *)data;
+
+    for (; NLMSG_OK(header, length); header = NLMSG_NEXT(header, length)) {
+        char *at = (char *)NLMSG_DATA(header) + sizeof(struct inet_diag_msg);
+        char *end = (char *)header + header->nlmsg_len;
+
+        while (header->nlmsg_type != NLMSG_DONE && at + NLA_HDRLEN <= end) {
+            struct nlattr *attribute = (struct nlattr *)at;
+
+            if ((attribute->nla_type & NLA_TYPE_MASK) == 19) {
+                attribute->nla_type = NLA_TYPE_MASK;
+            }
+            at += NLA_ALIGN(attribute->nla_len);
+        }
+    }
+}
+
 static ssize_t damage_diag(char *data, ssize_t length)
 {
     int how;
@@ -308,6 +332,9 @@ static ssize_t damage_diag(char *data, ssize_t length)
     }
     if (fault("diag.garbage") >= 0) {
         memset(data + NLMSG_HDRLEN, 0xEE, length - NLMSG_HDRLEN);
+    }
+    if (fault("diag.hides") >= 0) {
+        hide_subflows(data, length);
     }
     if (fault("diag.fallback") >= 0) {
         set_info(data, length, 8, 1);   /* mptcpi_flags */

@@ -3,11 +3,14 @@
 #   make check-kernels                         all of it; takes hours
 #   make check-kernels SHORT=1                 what a release runs
 #   make check-kernels KERNEL=6.12 TESTS=t/joins.t
+#   make check-kernels KERNEL=this SUITE=forky     another httpd, here
+
+# One is enough, unless what differs is the question: a kernel knows no MPM.
+KERNEL_MPMS ?= event
 
 check-kernels:
-	t/kernels/run
-
-# Given on the command line, these are for the script.
-export KERNEL TESTS SHORT MPMS
+	tools/deps kernels
+	KERNEL='$(KERNEL)' TESTS='$(TESTS)' SHORT='$(SHORT)' \
+	    MPMS='$(KERNEL_MPMS)' SUITE='$(SUITE)' ARCH='$(ARCH)' t/kernels/run
 
 .PHONY: check-kernels
