@@ -84,7 +84,7 @@ $lab->endpoint('server', '10.91.2.2', id => 44, dev => 's2', 'signal');
 my @said = said_by(['MPTCPListen 80', 'MPTCPListen 10.91.1.2:81 http']);
 is_deeply(\@said,
     [
-        'notice: MPTCP listeners: 10.91.1.2:81, [::]:80',
+        'notice: MPTCP listeners: [::]:80, 10.91.1.2:81',
         'notice: path manager\'s limits: subflows 2 add_addr_accepted 0',
         'notice: path manager\'s endpoints: 10.91.2.2 dev s2 id 44 signal (not by MPTCPEndpoint)',
         'warn: 10.91.2.2 is announced, but connections to 10.91.1.2:81 cannot join there: nothing'
