@@ -42,6 +42,7 @@ all: $(MODULE)
 help:
 	@echo 'make            .libs/mod_mptcp.so'
 	@echo "make install    into httpd's module directory, below \$$(DESTDIR)"
+	@echo 'make uninstall  and out of it again'
 	@echo 'make check      the test suite, on each of $$(MPMS); TESTS=t/joins.t for one'
 	@echo 'make check-asan, check-tsan, check-valgrind   the same under these'
 	@echo "make check-kernels  the same on Debian's kernels, in emulation; SHORT=1"
@@ -77,6 +78,21 @@ status/page/%.inc: status/page/%
 install: $(MODULE)
 	install -d $(DESTDIR)$(LIBEXECDIR)
 	install -m 755 $(MODULE) $(DESTDIR)$(LIBEXECDIR)/
+	@echo
+	@echo "Installed. In httpd's configuration write, behind its other LoadModule lines:"
+	@echo
+	@echo '  LoadModule mptcp_module $(LIBEXECDIR)/mod_mptcp.so'
+	@echo '  <IfModule mptcp_module>'
+	@echo '      MPTCPListenDefault On'
+	@echo '  </IfModule>'
+	@echo
+	@echo 'and restart it. What else there is to write: docs/recipes.md, conf/examples.'
+
+uninstall:
+	rm -f $(DESTDIR)$(LIBEXECDIR)/mod_mptcp.so
+	@echo
+	@echo 'Removed. Take its LoadModule line out before httpd is started again; lines in'
+	@echo '<IfModule mptcp_module> may stay. A reload is not enough: restart httpd.'
 
 # The suite enters namespaces of its own; see t/TEST.  It stops at the first MPM
 # that fails, so that the closing lines are never those of another.
@@ -165,7 +181,10 @@ lint: $(ASSETS) layout
 	cppcheck --quiet --std=c99 --error-exitcode=1 --inline-suppr \
 	    --enable=warning,performance,portability \
 	    '-DElfW(type)=Elf64_##type' $(C_FILES)
-	clang-tidy --quiet $(SOURCES) -- -std=gnu99 $(LINT_FLAGS)
+	@mkdir -p build
+# which counts on standard error what it has found in httpd's headers and left out
+	clang-tidy --quiet $(SOURCES) -- -std=gnu99 $(LINT_FLAGS) \
+	    2>build/clang-tidy.log || { cat build/clang-tidy.log; exit 1; }
 
 # Who calls whom, by objects in which nothing is inlined.
 layout:
@@ -231,7 +250,7 @@ deb: dist
 clean:
 	rm -rf build .libs $(ASSETS) t/unit/connection
 
-.PHONY: all help layout objects install check check-asan check-tsan check-valgrind lint fuzz \
+.PHONY: all help layout objects install uninstall check check-asan check-tsan check-valgrind lint fuzz \
     soak coverage demo dist distcheck deb clean
 
 include bench/bench.mk
