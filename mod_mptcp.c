@@ -60,16 +60,34 @@ static const command_rec directives[] = {
 
 /*
  * What is MPTCP gets its counters, for whoever asks which listeners and
- * workers those are; the log is told the version, with LogLevel info.
+ * workers those are.
  */
-static int name_counters(apr_pool_t *pconf, apr_pool_t *plog,
-                         apr_pool_t *ptemp, server_rec *s)
+static void name_counters(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
+{
+    mptcp_listeners_name(pconf, NULL, ptemp, s);
+    mptcp_workers_name(pconf, NULL, ptemp, s);
+}
+
+/* The log is told the version, with LogLevel info. */
+static int begin_counters(apr_pool_t *pconf, apr_pool_t *plog,
+                          apr_pool_t *ptemp, server_rec *s)
 {
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "version " MPTCP_VERSION);
     mptcp_counters_begin(pconf, plog, ptemp, s);
-    mptcp_listeners_name(pconf, plog, ptemp, s);
-    mptcp_workers_name(pconf, plog, ptemp, s);
+    if (!mptcp_is_check_pass()) {
+        name_counters(pconf, ptemp, s);
+    }
     return OK;
+}
+
+/* httpd -t -D DUMP_MPTCP */
+static void dump(apr_pool_t *pconf, server_rec *s)
+{
+    if (ap_exists_config_define("DUMP_MPTCP")) {
+        mptcp_counters_begin(pconf, NULL, pconf, s);
+        name_counters(pconf, pconf, s);
+        status_dump(pconf, s);
+    }
 }
 
 /* Endpoints and limits are applied, and the log is told what is in force. */
@@ -132,6 +150,9 @@ static void register_hooks(apr_pool_t *pconf)
     ap_hook_check_config(mptcp_listen_check, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(mptcp_variables_check, NULL, NULL, APR_HOOK_MIDDLE);
 
+    /* test_config: httpd -t, which ends here. */
+    ap_hook_test_config(dump, NULL, NULL, APR_HOOK_MIDDLE);
+
     /*
      * open_logs: the MPM binds the listeners in its own hook, which it puts
      * first of all and before core.c's (or stderr would go to the log too
@@ -145,7 +166,7 @@ static void register_hooks(apr_pool_t *pconf)
                       APR_HOOK_MIDDLE);
 
     /* post_config: all modules are loaded, and there is one thread. */
-    ap_hook_post_config(name_counters, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(begin_counters, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(mptcp_proxy_redirect, NULL, NULL, APR_HOOK_MIDDLE);
     /* last of all, when no other module will find fault any more; it takes
      * privileges that the children will not have */

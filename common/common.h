@@ -141,6 +141,9 @@ int mptcp_counters_begin(apr_pool_t *pconf, apr_pool_t *plog,
 mptcp_counted *mptcp_counter_name(process_rec *process, int kind,
                                   const char *name);
 
+/** What is shown of a worker's name: its URL may have a password (ftp). */
+const char *mptcp_shown_name(apr_pool_t *p, const char *name);
+
 /** The names of a kind are complete: from now on they can be found. */
 void mptcp_counter_names_end(int kind);
 

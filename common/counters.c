@@ -127,8 +127,7 @@ static mptcp_counter *get_counter(process_rec *process, int kind,
     return counter;
 }
 
-/* What is shown of a name: a worker's URL may have a password (ftp). */
-static const char *shown_name(apr_pool_t *p, const char *name)
+const char *mptcp_shown_name(apr_pool_t *p, const char *name)
 {
     apr_uri_t uri;
 
@@ -173,7 +172,7 @@ mptcp_counted *mptcp_counter_name(process_rec *process, int kind,
     one = apr_array_push(list);
     memset(one, 0, sizeof(*one));
     one->key = apr_pstrdup(list->pool, name);
-    one->name = shown_name(list->pool, one->key);
+    one->name = mptcp_shown_name(list->pool, one->key);
     one->counter = counter;
     counted_since = get_registry(process)->since;
     return one;

@@ -13,6 +13,7 @@
 #include "listen/listen.h"
 
 #include "http_connection.h"
+#include "http_main.h"                  /* ap_run_mode */
 
 APLOG_USE_MODULE(mptcp);
 
@@ -33,6 +34,13 @@ static int address_wanted(const ap_listen_rec *lr)
     return 0;
 }
 
+/* httpd -t has bound none: is it to be MPTCP, and does the kernel give that? */
+static int is_mptcp_or_will_be(const ap_listen_rec *lr, int wanted)
+{
+    return lr->active ? mptcp_listener_is_mptcp(lr)
+                      : wanted && !mptcp_listen_refusal();
+}
+
 /*
  * Does new connections' way lead to this socket?  Of two that a change has
  * left at an address, it leads to the one that is wanted.
@@ -40,9 +48,10 @@ static int address_wanted(const ap_listen_rec *lr)
 static int takes_connections(const ap_listen_rec *lr, int wanted,
                              process_rec *process)
 {
-    return lr->active
-           && (!mptcp_listener_has_twin(lr, process)
-               || mptcp_listener_is_mptcp(lr) == wanted);
+    return ap_run_mode == AP_SQ_RM_CONFIG_TEST
+           || (lr->active
+               && (!mptcp_listener_has_twin(lr, process)
+                   || mptcp_listener_is_mptcp(lr) == wanted));
 }
 
 /*
@@ -55,12 +64,9 @@ int mptcp_listeners_name(apr_pool_t *pconf, apr_pool_t *plog,
 {
     const ap_listen_rec *lr;
 
-    if (mptcp_is_check_pass()) {
-        return OK;
-    }
     for (lr = ap_listeners; lr; lr = lr->next) {
-        int is_mptcp = mptcp_listener_is_mptcp(lr);
         int wanted = address_wanted(lr);
+        int is_mptcp = is_mptcp_or_will_be(lr, wanted);
         mptcp_counted *one;
 
         if (!takes_connections(lr, wanted, s->process)

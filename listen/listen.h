@@ -142,7 +142,10 @@ void mptcp_listener_steer(process_rec *process);
 
 /* ---- counted.c: the table of listeners, and their connections ----------- */
 
-/** post_config, in the parent: the table of the bound listeners is made. */
+/**
+ * post_config, in the parent: the table of the bound listeners is made.  With
+ * httpd -t, which binds none, of what they will be.
+ */
 int mptcp_listeners_name(apr_pool_t *pconf, apr_pool_t *plog,
                          apr_pool_t *ptemp, server_rec *s);
 

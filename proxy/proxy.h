@@ -37,6 +37,15 @@ int mptcp_workers_settle(apr_pool_t *pconf, apr_pool_t *plog,
 int mptcp_workers_name(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                        server_rec *s);
 
+/** A configured worker, and what is wanted of it. */
+typedef struct {
+    const char *name;                   /**< to be shown: without a password */
+    int is_mptcp;
+} mptcp_worker_wish;
+
+/** From check_config on: those of all servers, mptcp_worker_wish, by name. */
+apr_array_header_t *mptcp_workers_list(apr_pool_t *p);
+
 /** Does any worker or server want MPTCP?  By any thread. */
 int mptcp_proxy_wants_any(void);
 

@@ -292,7 +292,7 @@ int mptcp_workers_name(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
 {
     apr_hash_index_t *at;
 
-    if (mptcp_is_check_pass() || !wants_any) {
+    if (!wants_any) {
         return OK;
     }
     at = apr_hash_first(NULL, settled_workers);
@@ -316,6 +316,34 @@ int mptcp_workers_name(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     mptcp_counter_name(s->process, MPTCP_COUNTER_WORKER, MPTCP_COUNTER_OTHER);
     mptcp_counter_names_end(MPTCP_COUNTER_WORKER);
     return OK;
+}
+
+static int by_name(const void *va, const void *vb)
+{
+    const mptcp_worker_wish *a = va, *b = vb;
+    int order = strcmp(a->name, b->name);
+
+    return order ? order : a->is_mptcp - b->is_mptcp;
+}
+
+apr_array_header_t *mptcp_workers_list(apr_pool_t *p)
+{
+    apr_array_header_t *list = apr_array_make(p, 8, sizeof(mptcp_worker_wish));
+    apr_hash_index_t *at = apr_hash_first(p, settled_workers);
+
+    for (; at; at = apr_hash_next(at)) {
+        const proxy_worker *const *worker;
+        mptcp_worker_wish *one = apr_array_push(list);
+        const void *key;
+        void *setting;
+
+        apr_hash_this(at, &key, NULL, &setting);
+        worker = key;
+        one->name = mptcp_shown_name(p, mptcp_worker_name(*worker));
+        one->is_mptcp = *(const int *)setting;
+    }
+    qsort(list->elts, list->nelts, sizeof(mptcp_worker_wish), by_name);
+    return list;
 }
 
 /* ---- answers ------------------------------------------------------------ */

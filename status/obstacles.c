@@ -63,7 +63,6 @@ static apr_status_t ask_kernel(host_report *r)
 {
     mptcp_pm *pm;
     apr_status_t rv = mptcp_pm_open(r->p, &pm);
-    int i;
 
     if (rv != APR_SUCCESS) {
         return rv;
@@ -73,14 +72,20 @@ static apr_status_t ask_kernel(host_report *r)
         rv = mptcp_pm_get_endpoints(pm, r->p, &r->endpoints);
     }
     mptcp_pm_close(r->p, pm);
-    for (i = 0; rv == APR_SUCCESS && i < r->endpoints->nelts; i++) {
+    return rv;
+}
+
+static void count_endpoints(host_report *r)
+{
+    int i;
+
+    for (i = 0; i < r->endpoints->nelts; i++) {
         apr_uint32_t flags = APR_ARRAY_IDX(r->endpoints, i,
                                            mptcp_endpoint).flags;
 
         r->announced += (flags & MPTCP_PM_ADDR_FLAG_SIGNAL) != 0;
         r->connecting += (flags & MPTCP_PM_ADDR_FLAG_SUBFLOW) != 0;
     }
-    return rv;
 }
 
 /* ---- what stands in the way --------------------------------------------- */
@@ -96,6 +101,53 @@ static void obstacle(const host_report *r, const char *format, ...)
     APR_ARRAY_PUSH(r->obstacles, const char *) = apr_pvsprintf(r->p, format,
                                                                ap);
     va_end(ap);
+}
+
+/*
+ * An endpoint of the configuration which the kernel will not have at once: its
+ * interface or address is not here.  (What is only announced may be translated
+ * on the way.)
+ */
+static void check_configured(const host_report *r, const char *dev,
+                             const mptcp_endpoint *ep)
+{
+    const char *text = mptcp_endpoint_text(r->p, ep, dev);
+
+    if (dev && !ep->ifindex) {
+        obstacle(r, "MPTCPEndpoint %s: this host has no such interface", text);
+    }
+    else if ((dev || ep->flags != MPTCP_PM_ADDR_FLAG_SIGNAL)
+             && mptcp_address_try(ep) == EADDRNOTAVAIL) {
+        obstacle(r, "MPTCPEndpoint %s: the address is not on this host", text);
+    }
+}
+
+/* What the kernel will have when this configuration has been applied. */
+static void add_configured(host_report *r)
+{
+    const mptcp_global_conf *conf = mptcp_global();
+    int i;
+
+    for (i = 0; i < MPTCP_LIMITS; i++) {
+        if (conf->limits.value[i] != MPTCP_LIMIT_UNSET) {
+            r->limits.value[i] = conf->limits.value[i];
+        }
+    }
+    for (i = 0; i < conf->endpoints->nelts; i++) {
+        const mptcp_wanted_endpoint *wanted
+            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
+        const mptcp_endpoint *have
+            = (const mptcp_endpoint *)r->endpoints->elts;
+        mptcp_endpoint ep = wanted->endpoint;
+
+        if (wanted->dev) {
+            ep.ifindex = if_nametoindex(wanted->dev);
+        }
+        if (!mptcp_endpoint_find(have, r->endpoints->nelts, &ep)) {
+            check_configured(r, wanted->dev, &ep);
+            APR_ARRAY_PUSH(r->endpoints, mptcp_endpoint) = ep;
+        }
+    }
 }
 
 static void check_switches(const host_report *r)
@@ -355,7 +407,7 @@ static void check_backends(const host_report *r)
 }
 
 /* What the kernel has, and what of it stands in the way. */
-static apr_status_t read_host(host_report *r, apr_pool_t *p)
+static apr_status_t read_host(host_report *r, apr_pool_t *p, int foresee)
 {
     apr_status_t rv;
 
@@ -366,6 +418,10 @@ static apr_status_t read_host(host_report *r, apr_pool_t *p)
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    if (foresee) {
+        add_configured(r);
+    }
+    count_endpoints(r);
     if (getifaddrs(&r->addresses) != 0) {
         r->addresses = NULL;
     }
@@ -383,10 +439,11 @@ static apr_status_t read_host(host_report *r, apr_pool_t *p)
     return APR_SUCCESS;
 }
 
-apr_status_t status_paths_read(apr_pool_t *p, status_paths *paths)
+apr_status_t status_paths_read(apr_pool_t *p, int foresee,
+                               status_paths *paths)
 {
     host_report r;
-    apr_status_t rv = read_host(&r, p);
+    apr_status_t rv = read_host(&r, p, foresee);
 
     memset(paths, 0, sizeof(*paths));
     if (rv == APR_SUCCESS) {

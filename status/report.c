@@ -161,30 +161,36 @@ static int by_subflows(const void *va, const void *vb)
     return order ? order : by_rate(va, vb);
 }
 
-void status_report_gather(request_rec *r, int sort, int limit,
-                          status_report *report)
+void status_report_state(apr_pool_t *p, int foresee, status_report *report)
 {
-    static int (*const orders[STATUS_SORTS])(const void *, const void *) = {
-        by_rate, by_retrans, by_subflows
-    };
-    status_paths *paths = apr_palloc(r->pool, sizeof(*paths));
+    status_paths *paths = apr_palloc(p, sizeof(*paths));
 
     memset(report, 0, sizeof(*report));
-    report->p = r->pool;
+    report->p = p;
     report->s = ap_server_conf;
-    report->now = apr_time_now();
-    report->sort = sort;
-    report->limit = limit;
     report->listeners = mptcp_counted_all(MPTCP_COUNTER_LISTENER);
     report->workers = mptcp_counted_all(MPTCP_COUNTER_WORKER);
     if (report->listeners->nelts || report->workers->nelts) {
         report->refused = mptcp_socket_try();
         report->state = report->refused ? STATUS_REFUSED : STATUS_ON;
     }
-    if (status_paths_read(r->pool, paths) == APR_SUCCESS) {
+    if (status_paths_read(p, foresee, paths) == APR_SUCCESS) {
         report->paths = paths;
     }
     gather_obstacles(report);
+}
+
+void status_report_gather(request_rec *r, int sort, int limit,
+                          status_report *report)
+{
+    static int (*const orders[STATUS_SORTS])(const void *, const void *) = {
+        by_rate, by_retrans, by_subflows
+    };
+
+    status_report_state(r->pool, 0, report);
+    report->now = apr_time_now();
+    report->sort = sort;
+    report->limit = limit;
     status_live_read(r->pool, opens_subflows(report), join_ports(report),
                      &report->live);
     qsort(report->live.connections->elts, report->live.connections->nelts,
@@ -250,7 +256,7 @@ void status_start_report(server_rec *s, apr_pool_t *ptemp)
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "MPTCP listeners: %s",
                      listeners);
     }
-    if (status_paths_read(ptemp, &paths) != APR_SUCCESS) {
+    if (status_paths_read(ptemp, 0, &paths) != APR_SUCCESS) {
         /* a kernel without a path manager: old, or netlink is forbidden */
         return;
     }

@@ -88,9 +88,11 @@ typedef struct {
 } status_paths;
 
 /**
+ * @param foresee With what the configuration will add to it, for httpd -t
  * @return APR_SUCCESS, or as mptcp_pm_open(); then nothing is known
  */
-apr_status_t status_paths_read(apr_pool_t *p, status_paths *paths);
+apr_status_t status_paths_read(apr_pool_t *p, int foresee,
+                               status_paths *paths);
 
 /* ---- report.c: all that a page shows ------------------------------------ */
 
@@ -124,6 +126,13 @@ typedef struct {
     int limit;                          /**< show no more connections */
 } status_report;
 
+/**
+ * Gather what is in force and what stands in the way, without live
+ * connections.
+ * @param foresee For httpd -t: as it will be with this configuration
+ */
+void status_report_state(apr_pool_t *p, int foresee, status_report *report);
+
 /** Gather all of it anew. */
 void status_report_gather(request_rec *r, int sort, int limit,
                           status_report *report);
@@ -155,6 +164,14 @@ int status_asset(request_rec *r, int is_script);
 
 /** A part of mod_status's page. */
 void status_html_section(request_rec *r);
+
+/* ---- dump.c: httpd -t -D DUMP_MPTCP ------------------------------------- */
+
+/**
+ * Print what this configuration will come to.  To be called when listeners and
+ * workers are named as they will be.
+ */
+void status_dump(apr_pool_t *p, server_rec *s);
 
 /* ---- handler.c: who asks for it ----------------------------------------- */
 
