@@ -174,7 +174,7 @@ static void register_hooks(apr_pool_t *pconf)
 
     /* ---- While the server runs, in the parent, every ten seconds. ---- */
 
-    ap_hook_monitor(mptcp_paths_add_pending, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_monitor(mptcp_paths_follow, NULL, NULL, APR_HOOK_MIDDLE);
 
     /*
      * ---- In a new child, after it has become another user, by which it loses
@@ -182,7 +182,7 @@ static void register_hooks(apr_pool_t *pconf)
      * the MPM's does not run: mod_cgid's daemon. ----
      */
 
-    ap_hook_drop_privileges(mptcp_paths_drop_capability, NULL, NULL,
+    ap_hook_drop_privileges(mptcp_paths_leave_to_parent, NULL, NULL,
                             APR_HOOK_LAST);
 
     /* ---- For a connection. ---- */

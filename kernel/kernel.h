@@ -304,4 +304,37 @@ apr_status_t mptcp_sock_diag(struct nl_sock *sock, int protocol,
                                          void *baton),
                              void *baton);
 
+/* ---- in_use.c: which connections need an address ------------------------ */
+
+/**
+ * How many live connections of this network namespace, whoever has them, have
+ * no working path but those at an endpoint's address?  Takes no privilege on
+ * kernels since about 6.15, CAP_NET_ADMIN before.
+ * @return As mptcp_netlink_ask()
+ */
+apr_status_t mptcp_connections_needing(apr_pool_t *p, const mptcp_endpoint *ep,
+                                       int *count);
+
+/* ---- host.c: addresses of this host, and their changes ------------------ */
+
+/**
+ * The addresses of an interface that others may be told of: those of global
+ * scope, without temporary, deprecated and tentative ones of IPv6.
+ * @param addresses Set to an array of mptcp_endpoint with family, address and
+ *        ifindex
+ * @return As mptcp_netlink_ask()
+ */
+apr_status_t mptcp_host_addresses(apr_pool_t *p, int ifindex,
+                                  apr_array_header_t **addresses);
+
+/**
+ * A socket that hears of each change of interfaces and addresses; close()
+ * ends it.
+ * @return -1 where there is none
+ */
+int mptcp_host_watch(void);
+
+/** Has anything changed since the last call?  Always, where fd is -1. */
+int mptcp_host_changed(int fd);
+
 #endif /* MPTCP_KERNEL_H */

@@ -75,6 +75,12 @@ static apr_uint32_t flag_of(const char *word)
     return 0;
 }
 
+static int is_word_with_value(const char *word)
+{
+    return strcmp(word, "dev") == 0 || strcmp(word, "id") == 0
+           || strcmp(word, "port") == 0;
+}
+
 /* NULL, or why nobody could reach this host by the address. */
 static const char *parse_address(const char *text, mptcp_endpoint *ep)
 {
@@ -121,6 +127,10 @@ static const char *parse_words(apr_pool_t *p, int argc, char *const argv[],
         else if (strcmp(word, "dev") == 0) {
             if (wanted->dev) {
                 return apr_psprintf(p, TWICE, word);
+            }
+            if (flag_of(value) || is_word_with_value(value)) {
+                return apr_psprintf(p, "dev %s: allowed is the name of an "
+                                    "interface, which is not there", value);
             }
             if (!*value || strlen(value) >= IF_NAMESIZE
                 || strchr(value, '/')) {
@@ -183,7 +193,8 @@ static const char *check_combination(const mptcp_endpoint *ep)
 int mptcp_endpoint_same_address(const mptcp_endpoint *a,
                                 const mptcp_endpoint *b)
 {
-    return a->family == b->family && a->port == b->port
+    return a->family == b->family && a->family != AF_UNSPEC
+           && a->port == b->port
            && (a->family == AF_INET
                ? memcmp(&a->address.v4, &b->address.v4, sizeof(a->address.v4))
                : memcmp(&a->address.v6, &b->address.v6, sizeof(a->address.v6)))
@@ -220,15 +231,39 @@ const mptcp_endpoint *mptcp_endpoint_find(const mptcp_endpoint *eps, int count,
     return NULL;
 }
 
-static const char *check_others(apr_pool_t *p, const mptcp_endpoint *ep,
-                                const apr_array_header_t *others)
+const mptcp_endpoint *
+mptcp_endpoint_find_address(const apr_array_header_t *eps,
+                            const mptcp_endpoint *wanted)
 {
     int i;
 
-    for (i = 0; i < others->nelts; i++) {
-        const mptcp_endpoint *other
-            = &APR_ARRAY_IDX(others, i, mptcp_wanted_endpoint).endpoint;
+    for (i = 0; i < eps->nelts; i++) {
+        const mptcp_endpoint *ep = &APR_ARRAY_IDX(eps, i, mptcp_endpoint);
 
+        if (mptcp_endpoint_same_address(ep, wanted)) {
+            return ep;
+        }
+    }
+    return NULL;
+}
+
+static const char *check_others(apr_pool_t *p,
+                                const mptcp_wanted_endpoint *wanted,
+                                const apr_array_header_t *others)
+{
+    const mptcp_endpoint *ep = &wanted->endpoint;
+    int i;
+
+    for (i = 0; i < others->nelts; i++) {
+        const mptcp_wanted_endpoint *line
+            = &APR_ARRAY_IDX(others, i, mptcp_wanted_endpoint);
+        const mptcp_endpoint *other = &line->endpoint;
+
+        if (ep->family == AF_UNSPEC && other->family == AF_UNSPEC
+            && strcmp(wanted->dev, line->dev) == 0) {
+            return "there is a line for the interface already: allowed is "
+                   "each once";
+        }
         if (mptcp_endpoint_same_address(ep, other)) {
             return "there is a line for it already: allowed is each address, "
                    "or address with port, once";
@@ -246,12 +281,21 @@ static const char *check_others(apr_pool_t *p, const mptcp_endpoint *ep,
     return NULL;
 }
 
+static int is_loopback(const mptcp_endpoint *ep)
+{
+    return ep->family == AF_INET
+           ? ntohl(ep->address.v4.s_addr) >> 24 == IN_LOOPBACKNET
+           : ep->family == AF_INET6
+             && IN6_IS_ADDR_LOOPBACK(&ep->address.v6);
+}
+
 const char *mptcp_endpoint_directive(cmd_parms *cmd, void *dummy,
                                      int argc, char *const argv[])
 {
     mptcp_global_conf *conf = mptcp_global();
     mptcp_wanted_endpoint wanted;
-    const char *err = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    const char *err = ap_check_cmd_context(cmd, GLOBAL_ONLY), *what;
+    int is_interface;
 
     if (err) {
         return err;
@@ -261,22 +305,31 @@ const char *mptcp_endpoint_directive(cmd_parms *cmd, void *dummy,
                             "address " ALLOWED_WORDS, cmd->cmd->name);
     }
     memset(&wanted, 0, sizeof(wanted));
-    err = parse_address(argv[0], &wanted.endpoint);
+    is_interface = strcmp(argv[0], "dev") == 0;
+    err = is_interface ? NULL : parse_address(argv[0], &wanted.endpoint);
     if (err) {
         return apr_psprintf(cmd->pool, "%s %s: %s: allowed is an IPv4 or IPv6 "
                             "address of this host in figures, without "
-                            "brackets, port or scope", cmd->cmd->name,
+                            "brackets, port or scope, or dev IF for all "
+                            "addresses of an interface", cmd->cmd->name,
                             argv[0], err);
     }
-    err = parse_words(cmd->pool, argc - 1, argv + 1, &wanted);
+    err = parse_words(cmd->pool, argc - !is_interface, argv + !is_interface,
+                      &wanted);
     if (!err) {
         err = check_combination(&wanted.endpoint);
     }
-    if (!err) {
-        err = check_others(cmd->pool, &wanted.endpoint, conf->endpoints);
+    if (!err && is_interface && wanted.endpoint.id) {
+        err = "id goes with one address: allowed behind dev IF is [port N] "
+              "[signal] [subflow] [backup] [fullmesh] [laminar]";
     }
+    if (!err) {
+        err = check_others(cmd->pool, &wanted, conf->endpoints);
+    }
+    what = is_interface ? apr_pstrcat(cmd->pool, "dev ", wanted.dev, NULL)
+                        : argv[0];
     if (err) {
-        return apr_psprintf(cmd->pool, "%s %s: %s", cmd->cmd->name, argv[0],
+        return apr_psprintf(cmd->pool, "%s %s: %s", cmd->cmd->name, what,
                             err);
     }
     /* once, by the pass that only checks, and by apache2 -t */
@@ -285,7 +338,14 @@ const char *mptcp_endpoint_directive(cmd_parms *cmd, void *dummy,
                      "%s %s gives the address an id and does nothing else: "
                      "write signal to announce it to clients, subflow or "
                      "fullmesh to connect to backends from it",
-                     cmd->cmd->name, argv[0]);
+                     cmd->cmd->name, what);
+    }
+    if ((wanted.endpoint.flags & MPTCP_PM_ADDR_FLAG_SIGNAL)
+        && is_loopback(&wanted.endpoint) && mptcp_is_check_pass()) {
+        ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL,
+                     "%s %s: a client that is told of this address connects "
+                     "to itself; write an address that clients can reach",
+                     cmd->cmd->name, what);
     }
     APR_ARRAY_PUSH(conf->endpoints, mptcp_wanted_endpoint) = wanted;
     return NULL;
@@ -333,6 +393,20 @@ const char *mptcp_limits_directive(cmd_parms *cmd, void *dummy,
     return NULL;
 }
 
+int mptcp_endpoint_asked_for(apr_uint32_t flag)
+{
+    const apr_array_header_t *lines = mptcp_global()->endpoints;
+    int i;
+
+    for (i = 0; i < lines->nelts; i++) {
+        if (APR_ARRAY_IDX(lines, i, mptcp_wanted_endpoint).endpoint.flags
+            & flag) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* ---- in words ----------------------------------------------------------- */
 
 const char *mptcp_endpoint_address(apr_pool_t *p, const mptcp_endpoint *ep)
@@ -360,14 +434,15 @@ apr_array_header_t *mptcp_endpoint_flags(apr_pool_t *p,
 const char *mptcp_endpoint_text(apr_pool_t *p, const mptcp_endpoint *ep,
                                 const char *dev)
 {
-    const char *text = mptcp_endpoint_address(p, ep);
+    const char *text = ep->family == AF_UNSPEC
+                       ? "" : mptcp_endpoint_address(p, ep);
     char name[IF_NAMESIZE];
 
     if (!dev && ep->ifindex) {
         dev = if_indextoname(ep->ifindex, name);
     }
     if (dev) {
-        text = apr_pstrcat(p, text, " dev ", dev, NULL);
+        text = apr_pstrcat(p, text, *text ? " dev " : "dev ", dev, NULL);
     }
     if (ep->id) {
         text = apr_psprintf(p, "%s id %d", text, ep->id);

@@ -1,283 +1,243 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The kernel's path manager is brought to what the configuration asks for,
- * and back.
+ * The kernel's endpoints are brought to what is wanted, and back.
  *
- * Endpoints and limits belong to the network namespace, not to a process.  So
- * it is remembered what this server has added (state.c), and nothing else
- * is changed: an endpoint is ours only if we added it and the kernel still has
- * just that one; an equal one that was there before is used and left.  Only
- * differences are applied, so a reload does not touch what stays.
+ * Endpoints belong to the network namespace, not to a process.  So it is
+ * remembered what this server has added (state.c), and nothing else is changed:
+ * an endpoint is ours only if we added it and the kernel still has just that
+ * one; an equal one that was there before is used and left.  Only differences
+ * are applied, so a reload does not touch what stays.
  *
- * All of it happens in the parent, in a single thread.  Children have a copy
- * of what is remembered, to read, and their pools undo nothing: the undoing
- * cleanup is pconf's, which no child destroys, and it looks at the process id.
+ * No running connection is cut: what is wanted no more, but is the only path of
+ * a connection, whoever's, stays (kernel/in_use.c) and is looked at again every
+ * ten seconds or so.  Between looking and removing a connection may come: a
+ * moment in which the kernel has not begun to manage its paths either.
+ *
+ * All of it happens in the parent, in a single thread.
  */
 
 #include "paths/paths.h"
 
-#include <linux/capability.h>
-#include <net/if.h>
-#include <sys/syscall.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 APLOG_USE_MODULE(mptcp);
 
-/*
- * Lines, by their place in the configuration, whose endpoint could not be
- * added for a reason that may go away by itself.  The parent's.
- */
-static int is_pending[MPTCP_ENDPOINTS_MAX];
+/* What has come of the lines, by their place in the configuration. */
+static struct {
+    apr_status_t refused;               /* why it is not in force, as said */
+    int is_anothers;                    /* somebody else's endpoint serves */
+    int said_translated, said_left_out, said_other_dev, said_down;
+} line_note[MPTCP_ENDPOINTS_MAX];
 
-/* The work of one hook. */
-typedef struct {
-    mptcp_pm *pm;
-    apr_pool_t *p;
-    server_rec *s;                      /* for the log; NULL at exit */
-    mptcp_pm_state *state;
-    apr_array_header_t *present;        /* mptcp_endpoint: in the kernel */
-    const char *refused;                /* commands that took a privilege */
-} pm_work;
+/* Endpoints that had to stay, and of which that has been said: by their id. */
+static unsigned char said_kept[256];
 
-static const mptcp_endpoint *find_present(const pm_work *work,
+/* Is there anything that may be done later, though the host does not change? */
+static int again;
+
+/* The ids that are given to ours. */
+#define FIRST_ID 129
+#define LAST_ID 254
+
+/* It waits for an endpoint of ours that has to stay. */
+#define WAITS EAGAIN
+
+/* The flags that the kernel changes in place (fullmesh: Linux 5.18). */
+#define CHANGEABLE (MPTCP_PM_ADDR_FLAG_BACKUP | MPTCP_PM_ADDR_FLAG_FULLMESH)
+
+/* ---- what there is ------------------------------------------------------ */
+
+static const mptcp_endpoint *find_present(const mptcp_pm_work *work,
                                           const mptcp_endpoint *wanted)
 {
     return mptcp_endpoint_find((const mptcp_endpoint *)work->present->elts,
-                work->present->nelts, wanted);
+                               work->present->nelts, wanted);
 }
 
-static const mptcp_endpoint *find_address(const pm_work *work,
+static const mptcp_endpoint *find_ours(const mptcp_pm_work *work,
+                                       const mptcp_endpoint *ep)
+{
+    return mptcp_endpoint_find(work->state->endpoint, work->state->count, ep);
+}
+
+static const mptcp_endpoint *find_address(const mptcp_pm_work *work,
                                           const mptcp_endpoint *wanted)
 {
-    int i;
-
-    for (i = 0; i < work->present->nelts; i++) {
-        const mptcp_endpoint *ep = &APR_ARRAY_IDX(work->present, i,
-                                                  mptcp_endpoint);
-
-        if (mptcp_endpoint_same_address(ep, wanted)) {
-            return ep;
-        }
-    }
-    return NULL;
+    return mptcp_endpoint_find_address(work->present, wanted);
 }
 
-int mptcp_endpoint_is_ours(process_rec *process, const mptcp_endpoint *ep)
-{
-    const mptcp_pm_state *state = mptcp_pm_state_of(process->pool);
-
-    return state
-           && mptcp_endpoint_find(state->endpoint, state->count, ep) != NULL;
-}
-
-/* ---- what is wanted, on this host --------------------------------------- */
-
-/*
- * Does this kernel know laminar?  One that does not takes the flag all the
- * same.  Since 6.18 MPTCP_INFO counts such endpoints, in a byte that was
- * reserved and zero before; to be asked when there is one.
- */
-static int knows_laminar(apr_pool_t *p)
-{
-    enum { LAMINAR_MAX = 81 };          /* its offset */
-    unsigned char info[128] = { 0 };
-    socklen_t length = sizeof(info);
-    int known = 1;                      /* where it cannot be asked */
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
-
-    if (fd < 0) {
-        return known;
-    }
-    /* it is the kernel's own path manager that counts them */
-    if (mptcp_sysctl_number(p, "mptcp/pm_type") == 0
-        && getsockopt(fd, SOL_MPTCP, MPTCP_INFO, info, &length)
-           == 0) {
-        known = length > LAMINAR_MAX && info[LAMINAR_MAX] > 0;
-    }
-    close(fd);
-    return known;
-}
-
-/* ---- changing ----------------------------------------------------------- */
-
-/* Note a command that was refused, to be named all at once. */
-static void note_refused(pm_work *work, const char *command)
-{
-    work->refused = work->refused
-                    ? apr_pstrcat(work->p, work->refused, "; ", command, NULL)
-                    : command;
-}
-
-/* Why the kernel would not add an endpoint, and what to write instead. */
-static const char *add_refusal_text(const pm_work *work,
-                                    const mptcp_endpoint *ep, apr_status_t rv)
-{
-    const mptcp_endpoint *other = find_address(work, ep);
-
-    switch (rv) {
-    case ENODEV:
-        return "this host has no such interface; the endpoint is added when "
-               "it has";
-    case EADDRNOTAVAIL:
-        return "the address is not on this host; the endpoint is added when "
-               "it is";
-    case EADDRINUSE:
-        return "its port is taken on that address: if a listener has it, "
-               "leave port out or write another; connections that have ended "
-               "hold it for a minute, and the endpoint is added then";
-    case EAFNOSUPPORT:
-        return "this kernel does not have the address's family";
-    case EEXIST:
-    case EBUSY:
-    case EINVAL:
-        if (other) {
-            return apr_psprintf(work->p, "somebody else has added the "
-                                "address with other settings, which stay: %s",
-                                mptcp_endpoint_text(work->p, other, NULL));
-        }
-        if (rv == EBUSY) {
-            return "somebody else's endpoint has that id; leave id out or "
-                   "write another";
-        }
-        return "this kernel does not know one of its settings, or is too old "
-               "for it";
-    case ERANGE:
-        return apr_psprintf(work->p, "there are %d endpoints already, more "
-                            "the kernel does not take: see 'ip mptcp endpoint "
-                            "show'", work->present->nelts);
-    default:
-        return "the kernel has refused it";
-    }
-}
-
-/* Refusals that may turn into success while the server runs. */
-static int is_passing(apr_status_t rv)
-{
-    return rv == ENODEV || rv == EADDRNOTAVAIL || rv == EADDRINUSE;
-}
-
-/*
- * Add the endpoint of a line; a refusal is logged, but not once more for one
- * that was pending and still is.
- */
-static void add_endpoint(pm_work *work, const mptcp_wanted_endpoint *line,
-                         const mptcp_endpoint *ep, int *pending)
-{
-    const char *text = mptcp_endpoint_text(work->p, ep, line->dev);
-    int was_pending = *pending;
-    apr_status_t rv = ep->ifindex < 0 ? ENODEV : mptcp_address_try(ep);
-
-    if (rv == APR_SUCCESS) {
-        rv = mptcp_pm_add_endpoint(work->pm, ep);
-    }
-    *pending = is_passing(rv);
-    if (rv == EPERM) {
-        note_refused(work, apr_pstrcat(work->p, "ip mptcp endpoint add ",
-                                       text, NULL));
-    }
-    else if (rv != APR_SUCCESS) {
-        if (!was_pending || !*pending) {
-            ap_log_error(APLOG_MARK, APLOG_WARNING, rv, work->s,
-                         "MPTCPEndpoint %s is not in force: %s", text,
-                         add_refusal_text(work, ep, rv));
-        }
-    }
-    else if ((ep->flags & MPTCP_PM_ADDR_FLAG_LAMINAR)
-             && !knows_laminar(work->p)) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, work->s,
-                     "MPTCPEndpoint %s: this kernel does not know laminar, "
-                     "which needs Linux 6.18; write subflow or fullmesh",
-                     text);
-    }
-    else if (was_pending) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, work->s,
-                     "MPTCPEndpoint %s is in force now", text);
-    }
-}
-
-static apr_status_t delete_endpoint(pm_work *work, const mptcp_endpoint *ep)
-{
-    apr_status_t rv = mptcp_pm_delete_endpoint(work->pm, ep);
-
-    if (rv == EPERM) {
-        note_refused(work, apr_psprintf(work->p, "ip mptcp endpoint delete "
-                                        "id %d", ep->id));
-    }
-    else if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, work->s,
-                     "cannot remove endpoint %s",
-                     mptcp_endpoint_text(work->p, ep, NULL));
-    }
-    return rv;
-}
-
-/*
- * Endpoints that were wanted, by interface and address as the host has them
- * now.  A name that is no interface gets an index that no interface has.
- */
-static apr_array_header_t *look_up_interfaces(apr_pool_t *p,
-                                              const mptcp_global_conf *conf)
-{
-    apr_array_header_t *wanted = apr_array_make(p, MPTCP_ENDPOINTS_MAX,
-                                                sizeof(mptcp_endpoint));
-    int i;
-
-    for (i = 0; i < conf->endpoints->nelts; i++) {
-        const mptcp_wanted_endpoint *line
-            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
-        mptcp_endpoint *ep = apr_array_push(wanted);
-
-        *ep = line->endpoint;
-        if (line->dev) {
-            ep->ifindex = (int)if_nametoindex(line->dev);
-            if (!ep->ifindex) {
-                ep->ifindex = -1;
-            }
-        }
-    }
-    return wanted;
-}
-
-/* The wanted one that an endpoint of ours fits but for its being backup. */
-static const mptcp_endpoint *find_but_for_backup(
-    const apr_array_header_t *wanted, const mptcp_endpoint *ours)
+/* The wanted one of the address, whether the host has it or not; or NULL. */
+static const mptcp_wanted *find_wanted(const apr_array_header_t *wanted,
+                                       const mptcp_endpoint *ep)
 {
     int i;
 
     for (i = 0; i < wanted->nelts; i++) {
-        const mptcp_endpoint *ep = &APR_ARRAY_IDX(wanted, i, mptcp_endpoint);
-        mptcp_endpoint changed = *ours;
+        const mptcp_wanted *one = &APR_ARRAY_IDX(wanted, i, mptcp_wanted);
 
-        changed.flags ^= MPTCP_PM_ADDR_FLAG_BACKUP;
-        if (mptcp_endpoint_find(&changed, 1, ep)) {
-            return ep;
+        if (mptcp_endpoint_same_address(&one->endpoint, ep)) {
+            return one;
         }
     }
     return NULL;
 }
 
 static int is_wanted(const apr_array_header_t *wanted,
-                     const mptcp_endpoint *ours)
+                     const mptcp_endpoint *ep)
 {
-    int i;
+    const mptcp_wanted *one = find_wanted(wanted, ep);
 
-    for (i = 0; i < wanted->nelts; i++) {
-        if (mptcp_endpoint_find(ours, 1, &APR_ARRAY_IDX(wanted, i,
-                                                        mptcp_endpoint))) {
-            return 1;
-        }
+    return one && one->missing == APR_SUCCESS
+           && mptcp_endpoint_find(ep, 1, &one->endpoint) != NULL;
+}
+
+/* An error leaves what was known before. */
+static apr_status_t read_present(mptcp_pm_work *work)
+{
+    apr_array_header_t *present;
+    apr_status_t rv = mptcp_pm_get_endpoints(work->pm, work->p, &present);
+
+    if (rv == APR_SUCCESS) {
+        work->present = present;
     }
-    return 0;
+    return rv;
+}
+
+/* ---- removing ----------------------------------------------------------- */
+
+void mptcp_pm_note_refused(mptcp_pm_work *work, const char *command)
+{
+    work->refused = work->refused
+                    ? apr_pstrcat(work->p, work->refused, "; ", command, NULL)
+                    : command;
+}
+
+static void say_kept(mptcp_pm_work *work, const mptcp_endpoint *ep, int count)
+{
+    const char *text = mptcp_endpoint_text(work->p, ep, NULL);
+    const char *plural = count == 1 ? "" : "s";
+
+    if (!work->s) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, NULL,
+                     "endpoint %s is left behind, the only path of %d "
+                     "connection%s; the next start removes it, or run as "
+                     "root: ip mptcp endpoint delete id %d", text, count,
+                     plural, ep->id);
+    }
+    else if (!said_kept[ep->id & 255]) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, work->s,
+                     "endpoint %s stays as long as it is the only path of a "
+                     "connection, now of %d connection%s; to cut that and "
+                     "remove it at once: ip mptcp endpoint delete id %d", text,
+                     count, plural, ep->id);
+    }
+    said_kept[ep->id & 255] = 1;
+}
+
+/* Must it stay, for connections that have no other path? */
+static int is_needed(mptcp_pm_work *work, const mptcp_endpoint *ep)
+{
+    int count;
+    apr_status_t rv = mptcp_connections_needing(work->p, ep, &count);
+
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, work->s,
+                     "endpoint %s is removed, and the kernel does not say "
+                     "which connections have no other path",
+                     mptcp_endpoint_text(work->p, ep, NULL));
+        return 0;
+    }
+    if (count > 0) {
+        work->kept++;
+        say_kept(work, ep, count);
+    }
+    return count > 0;
+}
+
+static apr_status_t delete_endpoint(mptcp_pm_work *work,
+                                    const apr_array_header_t *wanted,
+                                    const mptcp_endpoint *ep)
+{
+    const char *text = mptcp_endpoint_text(work->p, ep, NULL);
+    const mptcp_wanted *line = find_wanted(wanted, ep);
+    apr_status_t rv = mptcp_pm_delete_endpoint(work->pm, ep);
+
+    if (rv == EPERM) {
+        mptcp_pm_note_refused(work, apr_psprintf(work->p, "ip mptcp endpoint "
+                                                 "delete id %d", ep->id));
+    }
+    else if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, work->s,
+                     "cannot remove endpoint %s", text);
+    }
+    else {
+        if (said_kept[ep->id & 255]
+            /* else why it is missing will be said */
+            || (work->follows && !(line && line->missing))) {
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, work->s,
+                         "endpoint %s is removed now", text);
+        }
+        said_kept[ep->id & 255] = 0;
+    }
+    return rv;
 }
 
 /*
- * Take away what is ours and no longer wanted.  Connections lose the subflows
- * of an endpoint that goes; so backup is changed in place, where the kernel
- * can (5.12): it tells the peers by MP_PRIO.
- * Returns the last error there was.
+ * Let the kernel change flags of an endpoint.  Backup alone harms nobody: it
+ * tells the peers by MP_PRIO (Linux 5.12).  With fullmesh it ends the subflows
+ * of the endpoint and makes them anew, but not the first one of a connection.
+ * A kernel that cannot change a flag may say nothing.
  */
-static apr_status_t remove_unwanted(pm_work *work,
+static int change_in_place(mptcp_pm_work *work, mptcp_endpoint *ours,
+                           const mptcp_wanted *line)
+{
+    mptcp_endpoint changed = *ours;
+    const mptcp_endpoint *now;
+
+    changed.flags = line->endpoint.flags;
+    if (!mptcp_endpoint_find(&changed, 1, &line->endpoint)
+        || mptcp_pm_set_endpoint_flags(work->pm, &changed) != APR_SUCCESS
+        || read_present(work) != APR_SUCCESS) {
+        return 0;
+    }
+    now = find_address(work, &changed);
+    if (now && now->id == ours->id) {
+        *ours = *now;
+    }
+    return now && now->flags == changed.flags;
+}
+
+/* An endpoint of ours that is there, and not wanted as it is. */
+static apr_status_t remove_or_change(mptcp_pm_work *work,
+                                     const apr_array_header_t *wanted,
+                                     mptcp_endpoint *ours)
+{
+    const mptcp_wanted *line = find_wanted(wanted, ours);
+    apr_uint32_t differs;
+
+    if (line && line->missing) {
+        line = NULL;
+    }
+    differs = line ? line->endpoint.flags ^ ours->flags : 0;
+    if (differs == MPTCP_PM_ADDR_FLAG_BACKUP
+        && change_in_place(work, ours, line)) {
+        return APR_SUCCESS;
+    }
+    if (is_needed(work, ours)) {
+        return APR_SUCCESS;
+    }
+    if (differs && !(differs & ~CHANGEABLE)
+        && change_in_place(work, ours, line)) {
+        said_kept[ours->id & 255] = 0;
+        return APR_SUCCESS;
+    }
+    return delete_endpoint(work, wanted, ours);
+}
+
+/* Returns the last error there was; what fails stays ours. */
+static apr_status_t remove_unwanted(mptcp_pm_work *work,
                                     const apr_array_header_t *wanted)
 {
     mptcp_pm_state *state = work->state;
@@ -291,18 +251,8 @@ static apr_status_t remove_unwanted(pm_work *work,
         if (!present || is_wanted(wanted, ours)) {
             continue;
         }
-        ours->id = present->id;         /* note_attempted() knew none */
-        if (find_but_for_backup(wanted, ours)) {
-            mptcp_endpoint changed = *ours;
-
-            changed.flags ^= MPTCP_PM_ADDR_FLAG_BACKUP;
-            if (mptcp_pm_set_endpoint_flags(work->pm, &changed)
-                == APR_SUCCESS) {
-                *ours = changed;
-                continue;
-            }
-        }
-        rv = delete_endpoint(work, ours);
+        ours->id = present->id;         /* of a kernel that chooses it */
+        rv = remove_or_change(work, wanted, ours);
         if (rv != APR_SUCCESS) {
             result = rv;
         }
@@ -310,11 +260,136 @@ static apr_status_t remove_unwanted(pm_work *work,
     return result;
 }
 
+/* ---- adding ------------------------------------------------------------- */
+
+/*
+ * An id for an endpoint of ours: from 129 upwards and round, where the kernel
+ * begins at 1, so that no endpoint of another's is taken for one of ours that
+ * was there before.  Not soon the one of an endpoint that has just gone: a peer
+ * may not have heard of that yet.
+ */
+static int choose_id(mptcp_pm_work *work)
+{
+    mptcp_pm_state *state = work->state;
+    int i, tries;
+
+    for (tries = FIRST_ID; tries <= LAST_ID; tries++) {
+        state->last_id = state->last_id < FIRST_ID || state->last_id >= LAST_ID
+                         ? FIRST_ID : state->last_id + 1;
+        for (i = 0; i < work->present->nelts; i++) {
+            if (APR_ARRAY_IDX(work->present, i, mptcp_endpoint).id
+                == state->last_id) {
+                break;
+            }
+        }
+        if (i == work->present->nelts) {
+            return state->last_id;
+        }
+    }
+    return 0;                           /* let the kernel find one */
+}
+
+/* Refusals that may turn into success while the server runs. */
+static int is_passing(apr_status_t rv)
+{
+    return rv == ENODEV || rv == EADDRNOTAVAIL || rv == EADDRINUSE
+           || rv == WAITS;
+}
+
+static void say_of_host(mptcp_pm_work *work, const mptcp_wanted *one,
+                        const char *text)
+{
+    if (one->is_translated && !line_note[one->line].said_translated) {
+        line_note[one->line].said_translated = 1;
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, work->s,
+                     "MPTCPEndpoint %s: the address is not on this host, and "
+                     "is announced as written, for a router that translates "
+                     "it; write dev IF if it is to be an address of this host",
+                     text);
+    }
+    if (one->left_out && !line_note[one->line].said_left_out) {
+        line_note[one->line].said_left_out = 1;
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, work->s,
+                     "MPTCPEndpoint %s: the interface has %d addresses more "
+                     "than the %d that the kernel takes", text, one->left_out,
+                     MPTCP_ENDPOINTS_MAX);
+    }
+    if (one->down_dev && !line_note[one->line].said_down) {
+        line_note[one->line].said_down = 1;
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, work->s,
+                     "MPTCPEndpoint %s: %s", text,
+                     mptcp_down_text(work->p, one->down_dev));
+    }
+    else if (!one->down_dev && !one->missing
+             && line_note[one->line].said_down) {
+        line_note[one->line].said_down = 0;
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, work->s,
+                     "MPTCPEndpoint %s: its interface is up again", text);
+    }
+    if (one->other_dev && !line_note[one->line].said_other_dev) {
+        line_note[one->line].said_other_dev = 1;
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, work->s,
+                     "MPTCPEndpoint %s: the address is on %s; write 'dev %s'",
+                     text, one->other_dev, one->other_dev);
+    }
+}
+
+/* Add one, or say why not; but not again what has been said. */
+static void add_endpoint(mptcp_pm_work *work, const mptcp_wanted *one,
+                         const char *dev)
+{
+    mptcp_endpoint ep = one->endpoint;
+    const char *text = mptcp_endpoint_text(work->p, &ep, dev);
+    apr_status_t *refused = &line_note[one->line].refused;
+    const mptcp_endpoint *other = find_address(work, &ep);
+    apr_status_t rv = one->missing;
+
+    if (rv == APR_SUCCESS && other && find_ours(work, other)) {
+        rv = WAITS;
+    }
+    if (rv == APR_SUCCESS) {
+        if (!ep.id) {
+            ep.id = choose_id(work);
+        }
+        rv = mptcp_pm_add_endpoint(work->pm, &ep);
+        if (rv == EINVAL && !one->endpoint.id) {
+            /* it takes the place of an implicit one, whose id it is to have */
+            ep.id = 0;
+            rv = mptcp_pm_add_endpoint(work->pm, &ep);
+        }
+    }
+    if (rv == EPERM) {
+        if (!work->follows) {
+            mptcp_pm_note_refused(work, apr_pstrcat(
+                work->p, "ip mptcp endpoint add ", text, NULL));
+        }
+    }
+    else if (rv != APR_SUCCESS) {
+        if (rv != WAITS && rv != *refused) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, rv, work->s,
+                         "MPTCPEndpoint %s is not in force: %s", text,
+                         mptcp_refused_endpoint_text(
+                             work->p, &one->endpoint, rv, other,
+                             work->present->nelts));
+        }
+    }
+    else {
+        /* ids are not chosen twice from what is present */
+        APR_ARRAY_PUSH(work->present, mptcp_endpoint) = ep;
+        if (work->follows) {
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, work->s,
+                         "MPTCPEndpoint %s is in force now", text);
+        }
+    }
+    *refused = rv;
+    again |= is_passing(rv);
+}
+
 /*
  * Ours are those which were ours and are there still, and those which are
  * there now but were not before.
  */
-static void note_ours(pm_work *work, const apr_array_header_t *before,
+static void note_ours(mptcp_pm_work *work, const apr_array_header_t *before,
                       const apr_array_header_t *wanted)
 {
     mptcp_pm_state *state = work->state;
@@ -339,329 +414,217 @@ static void note_ours(pm_work *work, const apr_array_header_t *before,
 
 /*
  * What is there after adding could not be read: all that was to be added may
- * be ours, with an id that the kernel has chosen.  Should it be missing, or
- * somebody else's, nothing present will be its like, and nothing is removed.
+ * be ours, by its id.  Should it be missing, or somebody else's, nothing
+ * present will be its like, and nothing is removed.
  */
-static void note_attempted(pm_work *work, const apr_array_header_t *wanted)
+static void note_attempted(mptcp_pm_work *work, int before)
 {
     mptcp_pm_state *state = work->state;
     int i;
 
-    for (i = 0; i < wanted->nelts && state->count < MPTCP_ENDPOINTS_MAX; i++) {
-        const mptcp_endpoint *ep = &APR_ARRAY_IDX(wanted, i, mptcp_endpoint);
-
-        if (!find_present(work, ep)
-            && !mptcp_endpoint_find(state->endpoint, state->count, ep)) {
-            state->endpoint[state->count++] = *ep;
-        }
+    for (i = before; i < work->present->nelts
+                     && state->count < MPTCP_ENDPOINTS_MAX; i++) {
+        state->endpoint[state->count++]
+            = APR_ARRAY_IDX(work->present, i, mptcp_endpoint);
     }
 }
 
-/* An error leaves what was known before. */
-static apr_status_t read_present(pm_work *work)
+/*
+ * Does this kernel know laminar?  One that does not may take the flag all the
+ * same.  Since 6.18 MPTCP_INFO counts such endpoints, in a byte that was
+ * reserved and zero before; to be asked when there is one.
+ */
+static int knows_laminar(apr_pool_t *p)
 {
-    apr_array_header_t *present;
-    apr_status_t rv = mptcp_pm_get_endpoints(work->pm, work->p, &present);
+    enum { LAMINAR_MAX = 81 };          /* its offset */
+    unsigned char info[128] = { 0 };
+    socklen_t length = sizeof(info);
+    int known = 1;                      /* where it cannot be asked */
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
 
+    if (fd < 0) {
+        return known;
+    }
+    /* it is the kernel's own path manager that counts them */
+    if (mptcp_sysctl_number(p, "mptcp/pm_type") == 0
+        && getsockopt(fd, SOL_MPTCP, MPTCP_INFO, info, &length)
+           == 0) {
+        known = length > LAMINAR_MAX && info[LAMINAR_MAX] > 0;
+    }
+    close(fd);
+    return known;
+}
+
+/*
+ * A kernel drops the flags that it does not know, and says nothing.  So what
+ * was added is compared with what is there; from then on, until the next boot,
+ * nobody asks for these flags.
+ */
+static void check_flags(mptcp_pm_work *work, apr_array_header_t *wanted,
+                        const apr_array_header_t *attempted, int before)
+{
+    int i, j;
+
+    for (i = before; i < attempted->nelts; i++) {
+        const mptcp_endpoint *asked = &APR_ARRAY_IDX(attempted, i,
+                                                     mptcp_endpoint);
+        const mptcp_endpoint *took = find_address(work, asked);
+        mptcp_endpoint lost = { .family = AF_UNSPEC }, as_written = *asked;
+
+        if (!took) {
+            continue;
+        }
+        if (as_written.id >= FIRST_ID) {
+            as_written.id = 0;
+        }
+        lost.flags = asked->flags & ~took->flags;
+        if ((asked->flags & MPTCP_PM_ADDR_FLAG_LAMINAR)
+            && !knows_laminar(work->p)) {
+            lost.flags |= MPTCP_PM_ADDR_FLAG_LAMINAR;
+        }
+        if (!lost.flags) {
+            continue;
+        }
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, work->s,
+                     "MPTCPEndpoint %s: this kernel does not know %s, "
+                     "which needs Linux %s; write %s",
+                     mptcp_endpoint_text(work->p, &as_written, NULL),
+                     apr_array_pstrcat(work->p,
+                                       mptcp_endpoint_flags(work->p, &lost),
+                                       ' '),
+                     lost.flags & MPTCP_PM_ADDR_FLAG_LAMINAR ? "6.18" : "5.15",
+                     lost.flags & MPTCP_PM_ADDR_FLAG_LAMINAR
+                     ? "subflow or fullmesh" : "subflow");
+        work->state->dropped |= asked->flags & ~took->flags;
+    }
+    for (j = 0; j < wanted->nelts; j++) {
+        APR_ARRAY_IDX(wanted, j, mptcp_wanted).endpoint.flags
+            &= ~work->state->dropped;
+    }
+}
+
+static const char *dev_of(const mptcp_wanted *one)
+{
+    return APR_ARRAY_IDX(mptcp_global()->endpoints, one->line,
+                         mptcp_wanted_endpoint).dev;
+}
+
+/*
+ * While the server runs, what was in force and has been deleted by hand is not
+ * added again before the next reload; but what was not in force, what has been
+ * removed just now, and what has come to an interface.
+ */
+static int is_to_be_added(const mptcp_pm_work *work, const mptcp_wanted *one)
+{
+    return !work->follows || one->missing
+           || line_note[one->line].refused != APR_SUCCESS
+           || line_note[one->line].is_anothers
+           || APR_ARRAY_IDX(mptcp_global()->endpoints, one->line,
+                            mptcp_wanted_endpoint).endpoint.family
+              == AF_UNSPEC;
+}
+
+/* Add what is wanted and not there. */
+static apr_status_t add_missing(mptcp_pm_work *work,
+                                apr_array_header_t *wanted)
+{
+    apr_array_header_t *before, *attempted;
+    apr_status_t rv = read_present(work);
+    int i;
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    /* what is added is pushed behind it */
+    before = apr_array_copy(work->p, work->present);
+    for (i = 0; i < wanted->nelts; i++) {
+        const mptcp_wanted *one = &APR_ARRAY_IDX(wanted, i, mptcp_wanted);
+        const mptcp_endpoint *present = one->missing
+                                        ? NULL
+                                        : find_present(work, &one->endpoint);
+
+        say_of_host(work, one, mptcp_endpoint_text(work->p, &one->endpoint,
+                                                   dev_of(one)));
+        if (present) {
+            line_note[one->line].refused = APR_SUCCESS;
+            line_note[one->line].is_anothers = !find_ours(work, present);
+        }
+        else if (is_to_be_added(work, one)) {
+            line_note[one->line].is_anothers = 0;
+            add_endpoint(work, one, dev_of(one));
+        }
+        again |= line_note[one->line].is_anothers;
+    }
+    attempted = work->present;
+    rv = read_present(work);
     if (rv == APR_SUCCESS) {
-        work->present = present;
+        check_flags(work, wanted, attempted, before->nelts);
+        note_ours(work, before, wanted);
+    }
+    else {
+        note_attempted(work, before->nelts);
     }
     return rv;
 }
 
-/* Add what is wanted and not there: of all lines, or of the pending ones. */
-static apr_status_t add_missing(pm_work *work, const mptcp_global_conf *conf,
-                                const apr_array_header_t *wanted,
-                                int pending_only)
+/* ---- the whole ---------------------------------------------------------- */
+
+void mptcp_reconcile_begin(void)
 {
-    apr_array_header_t *before;
+    memset(line_note, 0, sizeof(line_note));
+    memset(said_kept, 0, sizeof(said_kept));
+    again = 0;
+}
+
+int mptcp_reconcile_again(void)
+{
+    return again;
+}
+
+apr_status_t mptcp_reconcile(mptcp_pm_work *work, apr_array_header_t *wanted)
+{
     apr_status_t rv = read_present(work);
     int i;
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    again = 0;
+    work->kept = 0;
+    for (i = 0; i < wanted->nelts; i++) {
+        APR_ARRAY_IDX(wanted, i, mptcp_wanted).endpoint.flags
+            &= ~work->state->dropped;
+    }
+    for (i = 0; i < wanted->nelts; i++) {
+        const mptcp_wanted *one = &APR_ARRAY_IDX(wanted, i, mptcp_wanted);
+        const mptcp_endpoint *there = find_address(work, &one->endpoint);
+
+        /* what is about to be removed will be wanted again */
+        if (there && find_ours(work, there)
+            && !mptcp_endpoint_find(there, 1, &one->endpoint)) {
+            line_note[one->line].refused = WAITS;
+        }
+    }
+    remove_unwanted(work, wanted);
+    again |= work->kept > 0;
+    return add_missing(work, wanted);
+}
+
+apr_status_t mptcp_reconcile_to_nothing(mptcp_pm_work *work)
+{
+    apr_array_header_t *none = apr_array_make(work->p, 1,
+                                              sizeof(mptcp_wanted));
+    apr_status_t rv = read_present(work);
+    apr_array_header_t *before;
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
     before = work->present;
-    for (i = 0; i < wanted->nelts; i++) {
-        const mptcp_wanted_endpoint *line
-            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
-        const mptcp_endpoint *ep = &APR_ARRAY_IDX(wanted, i, mptcp_endpoint);
-
-        if (pending_only && !is_pending[i]) {
-            continue;
-        }
-        if (find_present(work, ep)) {
-            is_pending[i] = 0;
-            continue;
-        }
-        add_endpoint(work, line, ep, &is_pending[i]);
-    }
-    rv = read_present(work);
-    if (rv == APR_SUCCESS) {
-        note_ours(work, before, wanted);
-    }
-    else {
-        note_attempted(work, wanted);
+    work->kept = 0;
+    rv = remove_unwanted(work, none);
+    if (rv == APR_SUCCESS && read_present(work) == APR_SUCCESS) {
+        note_ours(work, before, none);
     }
     return rv;
-}
-
-static apr_status_t apply_endpoints(pm_work *work,
-                                    const mptcp_global_conf *conf)
-{
-    apr_array_header_t *wanted = look_up_interfaces(work->p, conf);
-    apr_status_t rv = read_present(work);
-
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    remove_unwanted(work, wanted);      /* what fails stays ours */
-    return add_missing(work, conf, wanted, 0);
-}
-
-/*
- * Set the limits that are wanted; those which were wanted no more go back to
- * what they were, unless somebody has changed them since.
- */
-static apr_status_t apply_limits(pm_work *work, const mptcp_limits *wanted)
-{
-    mptcp_pm_limit limit[MPTCP_LIMITS];
-    mptcp_limits now, next;
-    apr_status_t rv = mptcp_pm_get_limits(work->pm, &now);
-    int i;
-
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    next = now;
-    memcpy(limit, work->state->limit, sizeof(limit));
-    for (i = 0; i < MPTCP_LIMITS; i++) {
-        if (!limit[i].is_set || limit[i].value != now.value[i]) {
-            limit[i].before = now.value[i];
-        }
-        next.value[i] = wanted->value[i] != MPTCP_LIMIT_UNSET
-                        ? wanted->value[i] : limit[i].before;
-        limit[i].value = next.value[i];
-        limit[i].is_set = limit[i].value != limit[i].before;
-    }
-    if (memcmp(&next, &now, sizeof(now)) != 0) {
-        rv = mptcp_pm_set_limits(work->pm, &next);
-        if (rv == EPERM) {
-            note_refused(work, apr_pstrcat(work->p, "ip mptcp limits set ",
-                                           mptcp_limits_text(work->p, &next),
-                                           NULL));
-            return APR_SUCCESS;
-        }
-    }
-    /*
-     * Noted on another error, too: it may have been done.  If not, the values
-     * differ, and nothing is put back.
-     */
-    memcpy(work->state->limit, limit, sizeof(limit));
-    return rv;
-}
-
-static const mptcp_limits no_limits = {
-    { MPTCP_LIMIT_UNSET, MPTCP_LIMIT_UNSET }
-};
-
-/* Why there is no path manager, and what to do. */
-static const char *open_refusal_text(apr_status_t rv)
-{
-    switch (rv) {
-    case ENOENT:
-        return "the kernel has no netlink family mptcp_pm: it is older than "
-               "Linux 5.7 or built without CONFIG_MPTCP";
-    case EAFNOSUPPORT:
-        return "netlink sockets are forbidden: add AF_NETLINK to "
-               "RestrictAddressFamilies in httpd's systemd unit";
-    default:
-        return "no netlink socket";
-    }
-}
-
-/* ---- hooks -------------------------------------------------------------- */
-
-static int wants_anything(const mptcp_global_conf *conf)
-{
-    return conf->endpoints->nelts > 0
-           || memcmp(&conf->limits, &no_limits, sizeof(no_limits)) != 0;
-}
-
-static void apply(const mptcp_global_conf *conf, server_rec *s, apr_pool_t *p)
-{
-    pm_work work = { .p = p, .s = s, .state = mptcp_pm_state_make(s, p) };
-    apr_status_t rv;
-
-    memset(is_pending, 0, sizeof(is_pending));
-    if (!wants_anything(conf) && !mptcp_pm_state_is_anything(work.state)) {
-        return;
-    }
-    rv = mptcp_pm_open(p, &work.pm);
-    if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
-                     "MPTCPEndpoint and MPTCPLimits have no effect: %s",
-                     open_refusal_text(rv));
-        return;
-    }
-    rv = apply_limits(&work, &conf->limits);
-    if (rv == APR_SUCCESS) {
-        rv = apply_endpoints(&work, conf);
-    }
-    mptcp_pm_close(p, work.pm);
-    if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
-                     "MPTCPEndpoint and MPTCPLimits are not in force in full: "
-                     "the path manager does not answer as it should");
-    }
-    if (work.refused) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, EPERM, s,
-                     "MPTCPEndpoint and MPTCPLimits are not in force in full: "
-                     "changing them takes CAP_NET_ADMIN, which httpd does not "
-                     "have; give it that, or run as root: %s", work.refused);
-    }
-    mptcp_pm_state_save(work.state, s, p);
-}
-
-/* Take back all that this server has changed; the process is to end. */
-static void take_back(mptcp_pm_state *state, apr_pool_t *p)
-{
-    pm_work work = { .p = p, .state = state };
-    apr_array_header_t *none = apr_array_make(p, 0, sizeof(mptcp_endpoint));
-    apr_status_t rv = mptcp_pm_open(p, &work.pm);
-
-    if (rv == APR_SUCCESS) {
-        rv = apply_limits(&work, &no_limits);
-        if (rv == APR_SUCCESS) {
-            rv = read_present(&work);
-        }
-        if (rv == APR_SUCCESS) {
-            rv = remove_unwanted(&work, none);
-        }
-        mptcp_pm_close(p, work.pm);
-    }
-    if (rv == APR_SUCCESS && work.refused) {
-        rv = EPERM;                     /* of the limits */
-    }
-    if (rv != APR_SUCCESS) {
-        /* the file stays, for the next start */
-        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, NULL,
-                     "endpoints and limits are left behind; the next start "
-                     "recognises them, or run as root: %s",
-                     work.refused ? work.refused : "ip mptcp endpoint show");
-        return;
-    }
-    state->count = 0;
-    mptcp_pm_state_save(state, NULL, p);
-}
-
-/*
- * pconf's cleanup: at a reload nothing happens, as the next configuration is
- * what counts; when the process ends, for whatever reason, all is taken back.
- * A process that only tests the configuration, or sends a signal, has no
- * state; a child has another process id than the state says.
- */
-static apr_status_t on_pconf_cleared(void *data)
-{
-    mptcp_pm_state *state = NULL;
-    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_EXITING) {
-        state = mptcp_pm_state_of(ap_pglobal);
-    }
-    if (state && state->owner == getpid()
-        && mptcp_pm_state_is_anything(state)) {
-        apr_pool_t *p;
-
-        if (apr_pool_create(&p, NULL) == APR_SUCCESS) {
-            take_back(state, p);
-            apr_pool_destroy(p);
-        }
-    }
-    return APR_SUCCESS;
-}
-
-/* In the parent, which has not become another user yet. */
-int mptcp_paths_apply(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
-                      server_rec *s)
-{
-    if (!mptcp_is_check_pass()) {
-        apply(mptcp_global(), s, ptemp);
-    }
-    return OK;
-}
-
-static int count_pending(void)
-{
-    int i, pending = 0;
-
-    for (i = 0; i < MPTCP_ENDPOINTS_MAX; i++) {
-        pending += is_pending[i];
-    }
-    return pending;
-}
-
-/*
- * In the parent, every ten seconds or so: endpoints which could not
- * be added may be possible now.  At boot httpd often starts before the last
- * address is there; and the kernel's listener of an endpoint with a port
- * cannot be bound while connections to it are in TIME_WAIT, as they are when
- * httpd has just been stopped (seen with Linux 6.18).
- */
-int mptcp_paths_add_pending(apr_pool_t *pconf, server_rec *s)
-{
-    const mptcp_global_conf *conf = mptcp_global();
-    pm_work work = { .s = s, .state = mptcp_pm_state_of(s->process->pool) };
-    int pending = count_pending();
-
-    if (!pending || !work.state || work.state->owner != getpid()
-        || apr_pool_create(&work.p, pconf) != APR_SUCCESS) {
-        return DECLINED;
-    }
-    if (mptcp_pm_open(work.p, &work.pm) == APR_SUCCESS) {
-        add_missing(&work, conf, look_up_interfaces(work.p, conf), 1);
-        mptcp_pm_close(work.p, work.pm);
-        if (count_pending() != pending) {
-            mptcp_pm_state_save(work.state, s, work.p);
-        }
-    }
-    apr_pool_destroy(work.p);
-    return DECLINED;
-}
-
-/*
- * After the child has become another user, by which it loses
- * the capabilities of root.  A server that is not root, but has been given
- * CAP_NET_ADMIN for the directives' sake (systemd's AmbientCapabilities),
- * would give it to its children, and these to CGI programs.  Not child_init,
- * which a child that is none of the MPM's does not run: mod_cgid's daemon.
- */
-int mptcp_paths_drop_capability(apr_pool_t *pchild, server_rec *s)
-{
-    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3,
-                                               0 };
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-    struct __user_cap_data_struct *held = &data[CAP_TO_INDEX(CAP_NET_ADMIN)];
-    const apr_uint32_t bit = CAP_TO_MASK(CAP_NET_ADMIN);
-    const mptcp_pm_state *state = mptcp_pm_state_of(s->process->pool);
-    /* with -X the parent serves, and is to take endpoints back at the end */
-    if (!wants_anything(mptcp_global())
-        || (state && state->owner == getpid())
-        || syscall(SYS_capget, &header, data) != 0
-        || !((held->permitted | held->inheritable) & bit)) {
-        return OK;
-    }
-    held->effective &= ~bit;
-    held->permitted &= ~bit;
-    held->inheritable &= ~bit;
-    /* an ambient capability goes with the permitted one */
-    if (syscall(SYS_capset, &header, data) != 0) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
-                     "cannot give up CAP_NET_ADMIN in a child");
-    }
-    return OK;
-}
-
-void mptcp_paths_register_cleanup(apr_pool_t *pconf)
-{
-    apr_pool_cleanup_register(pconf, NULL, on_pconf_cleared,
-                              apr_pool_cleanup_null);
 }

@@ -20,6 +20,7 @@
 #include "apr_file_io.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,8 +30,10 @@ APLOG_USE_MODULE(mptcp);
  * It changes with the structure, since a reload, or a start after a crash, may
  * bring another version of the module.
  */
-#define STATE_VERSION "mod_mptcp pm 1"
+#define STATE_VERSION "mod_mptcp pm 2"
 #define STATE_KEY "mod_mptcp:" STATE_VERSION
+#define FILE_KEY "mod_mptcp:pm file 1"
+#define SHOWN_KEY "mod_mptcp:shown " STATE_VERSION
 
 /* ---- who and where we are ----------------------------------------------- */
 
@@ -85,6 +88,12 @@ static void identify(mptcp_pm_state *state)
     state->owner_started = process_started(state->owner);
 }
 
+/* What children are shown of a state. */
+typedef struct {
+    volatile int count;
+    mptcp_endpoint endpoint[MPTCP_ENDPOINTS_MAX];
+} mptcp_pm_shown;
+
 /* ---- what is remembered ------------------------------------------------- */
 
 mptcp_pm_state *mptcp_pm_state_of(apr_pool_t *process_pool)
@@ -95,11 +104,43 @@ mptcp_pm_state *mptcp_pm_state_of(apr_pool_t *process_pool)
     return state;
 }
 
-/* One a server, as its PidFile is; below DefaultRuntimeDir, if relative. */
-static const char *state_file(apr_pool_t *p)
+/* One a server, beside its PidFile, wherever httpd looks for that. */
+static const char *file_of_now(apr_pool_t *p)
 {
-    return ap_runtime_dir_relative(p, apr_pstrcat(p, ap_pid_fname, ".mptcp",
-                                                  NULL));
+    const char *name = apr_pstrcat(p, ap_pid_fname, ".mptcp", NULL);
+
+#if AP_MODULE_MAGIC_AT_LEAST(20120724, 1)
+    return ap_runtime_dir_relative(p, name);
+#else
+    return ap_server_root_relative(p, name);
+#endif
+}
+
+/*
+ * The file that is in use, which a reload may change.  It is remembered,
+ * because a configuration that is not read to its end may have another
+ * PidFile, or none.
+ */
+static const char *file_in_use(apr_pool_t *process_pool)
+{
+    void *name = NULL;
+
+    apr_pool_userdata_get(&name, FILE_KEY, process_pool);
+    return name;
+}
+
+static void use_file(const char *name, apr_pool_t *process_pool)
+{
+    apr_pool_userdata_set(apr_pstrdup(process_pool, name), FILE_KEY, NULL,
+                          process_pool);
+}
+
+int mptcp_pm_state_file_exists(apr_pool_t *p)
+{
+    const char *name = file_of_now(p);
+    apr_finfo_t info;
+
+    return name && apr_stat(&info, name, APR_FINFO_TYPE, p) == APR_SUCCESS;
 }
 
 /*
@@ -109,7 +150,7 @@ static const char *state_file(apr_pool_t *p)
 static void take_over_leftovers(mptcp_pm_state *state, server_rec *s,
                                 apr_pool_t *p)
 {
-    const char *name = state_file(p);
+    const char *name = file_in_use(s->process->pool);
     mptcp_pm_state left;
     apr_file_t *file;
     apr_size_t got = 0;
@@ -148,6 +189,8 @@ static void take_over_leftovers(mptcp_pm_state *state, server_rec *s,
     memcpy(state->limit, left.limit, sizeof(left.limit));
     memcpy(state->endpoint, left.endpoint, sizeof(left.endpoint));
     state->count = left.count;
+    state->dropped = left.dropped;
+    state->last_id = left.last_id;
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                  "recognised %d endpoints and %d limits that process %ld left "
                  "behind", left.count, left.limit[0].is_set
@@ -184,12 +227,49 @@ int mptcp_pm_state_is_anything(const mptcp_pm_state *state)
            || state->limit[MPTCP_LIMIT_ADD_ADDR_ACCEPTED].is_set;
 }
 
+/*
+ * For children, who have a copy of the state as it was when they were forked:
+ * what of it they show, in memory that all of them see.  They could write it,
+ * so the parent never reads it.
+ */
+static mptcp_pm_shown *shown_of(apr_pool_t *process_pool)
+{
+    void *shown = NULL;
+
+    apr_pool_userdata_get(&shown, SHOWN_KEY, process_pool);
+    return shown;
+}
+
+static void show(const mptcp_pm_state *state)
+{
+    mptcp_pm_shown *shown = shown_of(ap_pglobal);
+
+    if (!shown) {
+        shown = mmap(NULL, sizeof(*shown), PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (shown == MAP_FAILED) {
+            return;
+        }
+        apr_pool_userdata_set(shown, SHOWN_KEY, NULL, ap_pglobal);
+    }
+    memcpy(shown->endpoint, state->endpoint, sizeof(shown->endpoint));
+    shown->count = state->count;
+}
+
+int mptcp_endpoint_is_ours(process_rec *process, const mptcp_endpoint *ep)
+{
+    const mptcp_pm_shown *shown = shown_of(process->pool);
+
+    return shown && mptcp_endpoint_find(shown->endpoint, shown->count, ep);
+}
+
 void mptcp_pm_state_save(const mptcp_pm_state *state, server_rec *s,
                          apr_pool_t *p)
 {
-    const char *name = state_file(p);
+    const char *name = file_in_use(ap_pglobal);
     apr_status_t rv;
 
+    show(state);
     if (!name || state->file_is_anothers) {
         return;
     }
@@ -206,18 +286,38 @@ void mptcp_pm_state_save(const mptcp_pm_state *state, server_rec *s,
     }
 }
 
+/*
+ * The PidFile is another since the last reload, and so is the file: the old
+ * one would claim endpoints that somebody else has added since.
+ */
+static void follow_pid_file(mptcp_pm_state *state, server_rec *s,
+                            apr_pool_t *p)
+{
+    const char *old = file_in_use(s->process->pool), *name = file_of_now(p);
+
+    if (!name || (old && strcmp(old, name) == 0)) {
+        return;
+    }
+    use_file(name, s->process->pool);
+    if (old && !state->file_is_anothers) {
+        mptcp_pm_state_save(state, s, p);
+        apr_file_remove(old, p);
+    }
+}
+
 mptcp_pm_state *mptcp_pm_state_make(server_rec *s, apr_pool_t *p)
 {
     mptcp_pm_state *state = mptcp_pm_state_of(s->process->pool);
 
     if (state) {
+        follow_pid_file(state, s, p);
         return state;
     }
     state = apr_palloc(s->process->pool, sizeof(*state));
     identify(state);
+    follow_pid_file(state, s, p);
     take_over_leftovers(state, s, p);
     /* copies the key, which is in memory that will be unloaded */
     apr_pool_userdata_set(state, STATE_KEY, NULL, s->process->pool);
     return state;
 }
-

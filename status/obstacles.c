@@ -224,6 +224,9 @@ static void check_announced(const host_report *r)
                  "(net.mptcp.allow_join_initial_addr_port is 0), and of no "
                  "other; write 'MPTCPEndpoint ADDRESS signal'");
     }
+    if (mptcp_endpoint_asked_for(MPTCP_PM_ADDR_FLAG_SIGNAL)) {
+        return;                         /* why it is not there is said */
+    }
     for (ifa = r->addresses; ifa; ifa = ifa->ifa_next) {
         mptcp_endpoint ep;
         const char *line;

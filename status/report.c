@@ -81,6 +81,9 @@ static void gather_obstacles(status_report *report)
         return;
     }
     apr_array_cat(report->obstacles, report->paths->obstacles);
+    /* which the log has been told by paths/ */
+    mptcp_paths_missing(report->p, report->paths->endpoints,
+                        report->obstacles);
 }
 
 /* May the kernel open subflows by itself, to or from any port? */

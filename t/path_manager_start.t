@@ -199,8 +199,8 @@ like($later[0] // '', qr/'sysctl -w net\.mptcp\.enabled=1'/, '    says what to w
 
 # --- What this host does not have
 
-warns([warnings_of([@well, 'MPTCPEndpoint 10.91.3.2 signal'])], 'an address of another host',
-    qr/MPTCPEndpoint 10\.91\.3\.2 signal is not in force/, qr/not on this host; the endpoint is added when it is/);
+warns([warnings_of([@well, 'MPTCPEndpoint 10.91.3.2 dev s1 signal'])], 'an address of another host',
+    qr/MPTCPEndpoint 10\.91\.3\.2 dev s1 signal is not in force/, qr/not on this host; the endpoint is added when it is/);
 warns([warnings_of([@well, 'MPTCPEndpoint 10.91.3.2 port 7080 signal'])], 'one with a port',
     qr/not on this host; the endpoint is added when it is/);
 warns([warnings_of([@well, 'MPTCPEndpoint fd91:1::2 dev s9 signal'])], 'no such interface',

@@ -1,0 +1,132 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * The addresses of this host, and whether they or its interfaces have changed:
+ * rtnetlink.
+ */
+
+#include "kernel/kernel.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+
+#define PATIENCE 3
+
+/* Such an address is there, but not to be used for what is new, or not yet. */
+#define NOT_FOR_USE (IFA_F_TEMPORARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE \
+                     | IFA_F_DADFAILED)
+
+typedef struct {
+    int ifindex;
+    apr_array_header_t *addresses;      /* mptcp_endpoint */
+} address_reader;
+
+static int read_host_address(struct nl_msg *msg, void *into)
+{
+    address_reader *reader = into;
+    struct nlmsghdr *header = nlmsg_hdr(msg);
+    const struct ifaddrmsg *ifa = nlmsg_data(header);
+    struct nlattr *attr[IFA_MAX + 1], *address;
+    mptcp_endpoint *ep;
+    apr_uint32_t flags;
+
+    if (header->nlmsg_type != RTM_NEWADDR
+        || nlmsg_parse(header, sizeof(*ifa), attr, IFA_MAX, NULL) < 0
+        || (int)ifa->ifa_index != reader->ifindex
+        || ifa->ifa_scope != RT_SCOPE_UNIVERSE) {
+        return 1;
+    }
+    flags = attr[IFA_FLAGS] && nla_len(attr[IFA_FLAGS]) >= 4
+            ? nla_get_u32(attr[IFA_FLAGS]) : ifa->ifa_flags;
+    /* IFA_F_TEMPORARY is IFA_F_SECONDARY: an alias, of IPv4 */
+    if (flags & (ifa->ifa_family == AF_INET6 ? NOT_FOR_USE
+                                             : NOT_FOR_USE & ~IFA_F_SECONDARY))
+    {
+        return 1;
+    }
+    /* IFA_ADDRESS is the other end, if the interface is a tunnel */
+    address = attr[IFA_LOCAL] ? attr[IFA_LOCAL] : attr[IFA_ADDRESS];
+    if (!address
+        || nla_len(address) < (ifa->ifa_family == AF_INET
+                               ? (int)sizeof(struct in_addr)
+                               : (int)sizeof(struct in6_addr))) {
+        return 1;
+    }
+    ep = apr_array_push(reader->addresses);
+    memset(ep, 0, sizeof(*ep));
+    ep->family = ifa->ifa_family;
+    ep->ifindex = reader->ifindex;
+    memcpy(&ep->address, nla_data(address),
+           ep->family == AF_INET ? sizeof(ep->address.v4)
+                                 : sizeof(ep->address.v6));
+    return 1;
+}
+
+apr_status_t mptcp_host_addresses(apr_pool_t *p, int ifindex,
+                                  apr_array_header_t **addresses)
+{
+    static const int families[] = { AF_INET, AF_INET6 };
+    address_reader reader;
+    struct nl_sock *sock;
+    apr_status_t rv = mptcp_netlink_open(NETLINK_ROUTE, PATIENCE, &sock);
+    int i;
+
+    reader.ifindex = ifindex;
+    reader.addresses = *addresses = apr_array_make(p, MPTCP_ENDPOINTS_MAX,
+                                                   sizeof(mptcp_endpoint));
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    for (i = 0; i < 2 && rv == APR_SUCCESS; i++) {
+        struct ifaddrmsg request = { .ifa_family = families[i] };
+        struct nl_msg *msg = nlmsg_alloc_simple(RTM_GETADDR,
+                                                NLM_F_REQUEST | NLM_F_DUMP);
+
+        if (msg && nlmsg_append(msg, &request, sizeof(request),
+                                NLMSG_ALIGNTO) < 0) {
+            nlmsg_free(msg);
+            msg = NULL;
+        }
+        rv = mptcp_netlink_ask(sock, msg, read_host_address, &reader);
+    }
+    nl_socket_free(sock);
+    return rv;
+}
+
+int mptcp_host_watch(void)
+{
+    struct sockaddr_nl to = { .nl_family = AF_NETLINK };
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                    NETLINK_ROUTE);
+
+    to.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&to, sizeof(to)) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+int mptcp_host_changed(int fd)
+{
+    char start[64];
+    int changed = fd < 0;
+    ssize_t got;
+
+    if (fd < 0) {
+        return 1;
+    }
+    /* what has changed is asked for later; too much of it at once: ENOBUFS */
+    do {
+        got = recv(fd, start, sizeof(start), MSG_TRUNC);
+        changed |= got > 0 || (got < 0 && errno == ENOBUFS);
+    } while (got > 0 || (got < 0 && (errno == ENOBUFS || errno == EINTR)));
+    return changed;
+}

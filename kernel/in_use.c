@@ -1,0 +1,108 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Which connections need an address of this host.
+ *
+ * When an endpoint goes, the kernel ends the subflows that it is the local
+ * address of, the first ones of connections too, whether the endpoint was there
+ * before them or not (mptcp_pm_rm_subflow(), seen with Linux 6.18).  A
+ * connection with another path goes on by that.  One without is not ended: it
+ * waits for another path until net.mptcp.close_timeout, in vain mostly.
+ *
+ * An address that is announced and is not this host's own (1:1 NAT) is no
+ * subflow's local one; there the peers end theirs, when they hear that it has
+ * gone.  Which they are is not known here: any that a peer has joined may be.
+ */
+
+#include "kernel/kernel.h"
+
+#include "apr_hash.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <netlink/netlink.h>
+
+/* How long the kernel may take for a part of the list, in seconds. */
+#define PATIENCE 3
+
+/* Has the connection a subflow there, and one elsewhere? */
+typedef struct {
+    apr_uint32_t token;
+    int there, elsewhere;
+} paths_of;
+
+typedef struct {
+    apr_pool_t *p;
+    const mptcp_endpoint *ep;
+    int is_translated;                  /* it is not this host's own */
+    apr_hash_t *connections;            /* by token: paths_of */
+} search;
+
+static int is_at(const mptcp_end *end, const mptcp_endpoint *ep)
+{
+    const void *address = ep->family == AF_INET
+                          ? (const void *)&ep->address.v4 : &ep->address.v6;
+
+    return end->family == ep->family
+           && memcmp(end->address, address, mptcp_end_length(end)) == 0
+           && (!ep->port || end->port == ep->port);
+}
+
+/*
+ * A subflow carries data until its own end is sent, which it is when it has
+ * been given up, or when all data of the connection have been acknowledged.
+ * One whose packets are not answered is no other path to go on by: its client
+ * may have left that network.
+ */
+static int note_subflow(const mptcp_socket *found, void *baton)
+{
+    search *s = baton;
+    paths_of *paths;
+
+    if (!found->says_subflow
+        || (strcmp(found->state, "established") != 0
+            && strcmp(found->state, "close-wait") != 0)) {
+        return 1;
+    }
+    paths = apr_hash_get(s->connections, &found->token, sizeof(found->token));
+    if (!paths) {
+        paths = apr_pcalloc(s->p, sizeof(*paths));
+        paths->token = found->token;
+        apr_hash_set(s->connections, &paths->token, sizeof(paths->token),
+                     paths);
+    }
+    if (s->is_translated ? found->joined : is_at(&found->local, s->ep)) {
+        paths->there = 1;
+    }
+    else if (!found->stalled) {
+        paths->elsewhere = 1;
+    }
+    return 1;
+}
+
+apr_status_t mptcp_connections_needing(apr_pool_t *p, const mptcp_endpoint *ep,
+                                       int *count)
+{
+    search s = { p, ep, mptcp_address_try(ep) == EADDRNOTAVAIL,
+                 apr_hash_make(p) };
+    apr_hash_index_t *i;
+    struct nl_sock *sock;
+    apr_status_t rv = mptcp_sock_diag_open(PATIENCE, &sock);
+
+    *count = 0;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = mptcp_sock_diag(sock, IPPROTO_TCP, NULL, note_subflow, &s);
+    nl_socket_free(sock);
+    for (i = apr_hash_first(p, s.connections); i; i = apr_hash_next(i)) {
+        const paths_of *paths;
+        void *value;
+
+        apr_hash_this(i, NULL, NULL, &value);
+        paths = value;
+        *count += paths->there && !paths->elsewhere;
+    }
+    return rv;
+}

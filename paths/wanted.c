@@ -1,0 +1,187 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * What the lines of MPTCPEndpoint stand for on this host at this moment: by
+ * index of their interface, for each of its addresses, and what is missing.
+ *
+ * Without an interface, an address to be announced may be one that a router
+ * translates to one of this host (1:1 NAT): it is announced as it is written,
+ * unless the host has had it since the configuration was read.
+ */
+
+#include "paths/paths.h"
+
+#include <ifaddrs.h>
+#include <net/if.h>
+
+/* IFF_LOWER_UP: it has a carrier; IFF_RUNNING comes up to a second later. */
+#define LOWER_UP (1 << 16)
+
+/*
+ * Lines, by their place in the configuration, whose address has been on this
+ * host.  The parent's.
+ */
+static int was_here[MPTCP_ENDPOINTS_MAX];
+
+void mptcp_wanted_forget(void)
+{
+    memset(was_here, 0, sizeof(was_here));
+}
+
+/* May the address be another's, which a router translates? */
+static int may_be_translated(const mptcp_wanted_endpoint *line)
+{
+    const apr_uint32_t flags = line->endpoint.flags;
+
+    /* the kernel itself listens on the port */
+    return !line->dev && !line->endpoint.port
+           && (flags & ~MPTCP_PM_ADDR_FLAG_BACKUP)
+              == MPTCP_PM_ADDR_FLAG_SIGNAL;
+}
+
+static mptcp_wanted *add_wanted(apr_array_header_t *wanted, int line,
+                                const mptcp_endpoint *ep)
+{
+    mptcp_wanted *one = apr_array_push(wanted);
+
+    memset(one, 0, sizeof(*one));
+    one->endpoint = *ep;
+    one->line = line;
+    return one;
+}
+
+static int is_address(const struct sockaddr *sa, const mptcp_endpoint *ep)
+{
+    if (!sa || sa->sa_family != ep->family) {
+        return 0;
+    }
+    return ep->family == AF_INET
+           ? memcmp(&((const struct sockaddr_in *)(const void *)sa)->sin_addr,
+                    &ep->address.v4, sizeof(ep->address.v4)) == 0
+           : memcmp(&((const struct sockaddr_in6 *)(const void *)sa)
+                        ->sin6_addr, &ep->address.v6, sizeof(ep->address.v6))
+             == 0;
+}
+
+/* Which interface has the address: the one named, and up, if possible. */
+static void look_at_interface(apr_pool_t *p, mptcp_wanted *one,
+                              const char *dev)
+{
+    const unsigned int up = IFF_UP | LOWER_UP;
+    struct ifaddrs *list, *ifa;
+
+    if (getifaddrs(&list) != 0) {
+        return;
+    }
+    for (ifa = list; ifa; ifa = ifa->ifa_next) {
+        if (is_address(ifa->ifa_addr, &one->endpoint)) {
+            int is_named = !dev || strcmp(ifa->ifa_name, dev) == 0;
+
+            one->other_dev = is_named ? NULL : apr_pstrdup(p, ifa->ifa_name);
+            one->down_dev = (ifa->ifa_flags & up) == up
+                            ? NULL : apr_pstrdup(p, ifa->ifa_name);
+            if (is_named) {
+                break;
+            }
+        }
+    }
+    freeifaddrs(list);
+}
+
+static void want_address(apr_pool_t *p, apr_array_header_t *wanted, int number,
+                         const mptcp_wanted_endpoint *line, int ifindex)
+{
+    mptcp_wanted *one = add_wanted(wanted, number, &line->endpoint);
+
+    one->endpoint.ifindex = ifindex;
+    one->missing = line->dev && !ifindex ? ENODEV
+                   : mptcp_address_try(&one->endpoint);
+    if (one->missing == APR_SUCCESS) {
+        was_here[number] = 1;
+        look_at_interface(p, one, line->dev);
+    }
+    else if (one->missing == EADDRNOTAVAIL && !was_here[number]
+             && may_be_translated(line)) {
+        one->missing = APR_SUCCESS;
+        one->is_translated = 1;
+    }
+}
+
+/* Is there a line for the address by itself? */
+static int has_line(const mptcp_global_conf *conf, const mptcp_endpoint *ep)
+{
+    int i;
+
+    for (i = 0; i < conf->endpoints->nelts; i++) {
+        if (mptcp_endpoint_same_address(
+                ep, &APR_ARRAY_IDX(conf->endpoints, i,
+                                   mptcp_wanted_endpoint).endpoint)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* All addresses of an interface, as long as there is room. */
+static void want_interface(apr_pool_t *p, apr_array_header_t *wanted,
+                           int number, const mptcp_global_conf *conf,
+                           int ifindex)
+{
+    const mptcp_wanted_endpoint *line
+        = &APR_ARRAY_IDX(conf->endpoints, number, mptcp_wanted_endpoint);
+    apr_array_header_t *addresses;
+    mptcp_wanted *one = NULL;
+    int i, left_out = 0;
+
+    if (ifindex && mptcp_host_addresses(p, ifindex, &addresses)
+                   == APR_SUCCESS) {
+        for (i = 0; i < addresses->nelts; i++) {
+            mptcp_endpoint *ep = &APR_ARRAY_IDX(addresses, i, mptcp_endpoint);
+
+            if (has_line(conf, ep)) {
+                continue;
+            }
+            if (wanted->nelts == MPTCP_ENDPOINTS_MAX) {
+                left_out++;
+                continue;
+            }
+            ep->flags = line->endpoint.flags;
+            one = add_wanted(wanted, number, ep);
+            look_at_interface(p, one, line->dev);
+        }
+    }
+    if (!one) {
+        one = add_wanted(wanted, number, &line->endpoint);
+        one->endpoint.ifindex = ifindex;
+        one->missing = left_out ? ERANGE : ifindex ? EADDRNOTAVAIL : ENODEV;
+    }
+    one->left_out = left_out;
+}
+
+apr_array_header_t *mptcp_wanted_now(apr_pool_t *p,
+                                     const mptcp_global_conf *conf)
+{
+    apr_array_header_t *wanted = apr_array_make(p, MPTCP_ENDPOINTS_MAX,
+                                                sizeof(mptcp_wanted));
+    int i;
+
+    for (i = 0; i < conf->endpoints->nelts; i++) {
+        const mptcp_wanted_endpoint *line
+            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
+        int ifindex = line->dev ? (int)if_nametoindex(line->dev) : 0;
+
+        if (line->endpoint.family != AF_UNSPEC) {
+            want_address(p, wanted, i, line, ifindex);
+        }
+    }
+    for (i = 0; i < conf->endpoints->nelts; i++) {
+        const mptcp_wanted_endpoint *line
+            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
+        int ifindex = line->dev ? (int)if_nametoindex(line->dev) : 0;
+
+        if (line->endpoint.family == AF_UNSPEC) {
+            want_interface(p, wanted, i, conf, ifindex);
+        }
+    }
+    return wanted;
+}
