@@ -34,7 +34,8 @@ static int address_wanted(const ap_listen_rec *lr)
     return 0;
 }
 
-/* httpd -t has bound none: is it to be MPTCP, and does the kernel give that? */
+/* Of one that httpd -t has not bound: is it to be, and does the kernel give
+ * that? */
 static int is_mptcp_or_will_be(const ap_listen_rec *lr, int wanted)
 {
     return lr->active ? mptcp_listener_is_mptcp(lr)

@@ -216,9 +216,9 @@ static const worker_line *maker_of(line_reader *reader,
 }
 
 /*
- * mod_proxy looks for the worker by the URL that a request comes to in the end:
- * with variables filled in, and characters encoded.  Why that will not begin
- * with the line's own URL, or NULL.
+ * mod_proxy looks for the worker by the URL that a request comes to in the
+ * end: with variables filled in, and characters encoded.  Why that will not
+ * begin with the line's own URL, or NULL.
  */
 static const char *never_fits(const worker_line *line, apr_pool_t *p)
 {
