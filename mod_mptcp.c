@@ -16,9 +16,11 @@
 #include "status/status.h"
 #include "variables/variables.h"
 
+#include "apr_optional_hooks.h"
 #include "http_connection.h"
 #include "http_protocol.h"
 #include "http_request.h"
+#include "mod_status.h"
 #include "mpm_common.h"                 /* ap_hook_monitor() */
 
 static const command_rec directives[] = {
@@ -123,9 +125,9 @@ static void register_hooks(apr_pool_t *pconf)
      */
     mptcp_paths_register_cleanup(pconf);
 
-    /* pre_config: all lines are there (ap_conftree), none has been walked. */
-    ap_hook_pre_config(mptcp_listen_rewrite, NULL, NULL, APR_HOOK_MIDDLE);
     /*
+     * pre_config: all lines are there (ap_conftree), none has been walked.
+     *
      * Around mod_proxy's, which fetches the function of the parameter; and
      * before mod_proxy_balancer's, which fetches it too and takes its presence
      * for mod_proxy_hcheck's.
@@ -138,7 +140,7 @@ static void register_hooks(apr_pool_t *pconf)
      * reads formats after pre_config. */
     ap_hook_pre_config(mptcp_variables_register_log, NULL, NULL,
                        APR_HOOK_REALLY_FIRST);
-    ap_hook_pre_config(status_join_mod_status, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_pre_config(mptcp_listen_rewrite, NULL, NULL, APR_HOOK_MIDDLE);
 
     /*
      * check_config: all lines have been read.  Workers first: virtual hosts
@@ -197,6 +199,9 @@ static void register_hooks(apr_pool_t *pconf)
     /* when an expression is parsed, at start or by .htaccess */
     ap_hook_expr_lookup(mptcp_variables_look_up, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(status_handle, NULL, NULL, APR_HOOK_MIDDLE);
+    /* mod_status's own hook, which is optional: it need not be loaded */
+    APR_OPTIONAL_HOOK(ap, status_hook, status_add_section, NULL, NULL,
+                      APR_HOOK_MIDDLE);
     /* before the filters that write headers (AP_FTYPE_CONTENT_SET) */
     ap_register_output_filter(MPTCP_BACKEND_FILTER,
                               mptcp_backend_set_environment, NULL,

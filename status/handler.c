@@ -8,7 +8,6 @@
 #include "status/status.h"
 
 #include "apr_lib.h"                    /* apr_isdigit() */
-#include "apr_optional_hooks.h"
 #include "http_protocol.h"
 #include "mod_status.h"
 
@@ -249,7 +248,7 @@ static void auto_section(request_rec *r)
     }
 }
 
-static int add_section(request_rec *r, int flags)
+int status_add_section(request_rec *r, int flags)
 {
     if (mptcp_counted_since()) {
         if (flags & AP_STATUS_SHORT) {
@@ -259,17 +258,5 @@ static int add_section(request_rec *r, int flags)
             status_html_section(r);
         }
     }
-    return OK;
-}
-
-/*
- * An optional hook, so that mod_status need not be loaded.  Registered in
- * pre_config, as mod_status's other guests do it.
- */
-int status_join_mod_status(apr_pool_t *pconf, apr_pool_t *plog,
-                           apr_pool_t *ptemp)
-{
-    APR_OPTIONAL_HOOK(ap, status_hook, add_section, NULL, NULL,
-                      APR_HOOK_MIDDLE);
     return OK;
 }

@@ -185,8 +185,7 @@ const char *status_note_handler(cmd_parms *cmd, void *dir_conf,
 /** handler: SetHandler mptcp-status. */
 int status_handle(request_rec *r);
 
-/** pre_config: mod_status's page gets a part. */
-int status_join_mod_status(apr_pool_t *pconf, apr_pool_t *plog,
-                           apr_pool_t *ptemp);
+/** status_hook of mod_status: its page gets a part. */
+int status_add_section(request_rec *r, int flags);
 
 #endif /* MPTCP_STATUS_H */
