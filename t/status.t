@@ -330,6 +330,7 @@ is(() = get('openmetrics') =~ /"http:\/\/127\.0\.0\.6:8001\/<i>&'\\\\\\"%(?:C3%A
     'a label is ASCII, and tells workers apart');
 like($section, qr{<h1>Multipath TCP</h1>.*<td>\[::\]:80</td><td>$mptcp</td>}s,
     'HTML: a section, with ExtendedStatus Off');
+is(() = $section =~ /<h1>Multipath TCP/g, 1, '... once, though the module was loaded twice at start');
 
 # --- What stands in the way
 
