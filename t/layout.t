@@ -14,41 +14,60 @@ my $top = dirname(dirname(abs_path(__FILE__)));
 chdir $top or die "$top: $!\n";
 
 my $said = qx{make -s layout 2>&1};
-is($?, 0, 'no arrow upwards, no circle, no name twice') or diag $said;
+is($?, 0, 'the house is as planned') or diag $said;
 like($said, qr/^\Q$_\E +[1-9]\d* lines/m, "$_ is in the house")
     for qw(mod_mptcp.c proxy_hooks.c status variables listen proxy paths common kernel);
 
-my $proper = 'void kernel(void) {} static int x; int *of_x(void) { return &x; }';
-finds({ 'kernel/a' => $proper, 'common/b' => 'void kernel(void); void b(void) { kernel(); }' });
+my %proper = (
+    'kernel/a'      => '#include "kernel/kernel.h"' . "\n" . 'void k(void) {} static int x; int *of_x(void) { return &x; }',
+    'common/b'      => '#include "kernel/kernel.h"' . "\n" . 'void b(void) { k(); }',
+    'mod_mptcp'     => 'void b(void); int *of_x(void); int mptcp_module(void) { b(); return *of_x(); }',
+    'kernel/kernel.h' => "/** what k(x) gives */\nvoid k(void);\nint *of_x(void);\n",
+);
+finds({%proper});
 finds({ 'kernel/a' => 'void up(void); void a(void) { up(); }', 'common/b' => 'void up(void) {}' },
     qr{^kernel/a\.c -> common/b\.c: kernel may not call common: up$}m);
 finds({ 'listen/a' => 'void p(void); void a(void) { p(); }', 'paths/b' => 'void p(void) {}' },
     qr{^listen/a\.c -> paths/b\.c: listen may not call paths: p$}m);
 finds({ 'common/a' => 'void root(void); void a(void) { root(); }', 'mod_mptcp' => 'void root(void) {}' },
     qr{^common/a\.c -> mod_mptcp\.c: common may not call mod_mptcp\.c: root$}m);
-finds({ 'attic/a' => 'void k(void); void a(void) { k(); }', 'kernel/b' => 'void k(void) {}' },
-    qr{^attic/a\.c: there is no place for it in the plan$}m);
+finds({ 'attic/a' => 'static int a;' }, qr{^attic/a\.c: there is no place for it in the plan$}m);
+finds({ 'another' => 'static int a;' }, qr{^another\.c: there is no place for it in the plan$}m);
 finds({
         'kernel/a' => 'void b(void); void a(void) { b(); }',
         'kernel/b' => 'void c(void); void b(void) { c(); }',
         'kernel/c' => 'void a(void); void c(void) { a(); }'
     },
     qr{^a circle: kernel/a\.c -> kernel/b\.c -> kernel/c\.c -> kernel/a\.c$}m);
-finds({ 'kernel/a' => $proper, 'common/b' => 'static int x; int *b(void) { return &x; }' },
-    qr{^x is a static name in common/b\.c kernel/a\.c$}m);
+finds({ %proper, 'common/c' => 'static int x; int *b(void); int *c(void) { b(); return &x; }' },
+    qr{^x is a static name in common/c\.c kernel/a\.c$}m,
+    qr{^common/c\.c: no other file uses c: make it static, or drop it$}m);
+finds({ 'status/a' => 'void ap_hook_handler(void); void a(void) { ap_hook_handler(); }' },
+    qr{^status/a\.c: hooks are registered in mod_mptcp\.c: ap_hook_handler$}m);
+finds({ %proper, 'listen/listen.h' => '', 'kernel/c' => qq{#include "listen/listen.h"\n} },
+    qr{^kernel/c\.c includes listen/listen\.h, which kernel may not call$}m);
+finds({ %proper, 'kernel/kernel.h' => "$proper{'kernel/kernel.h'}int gone(int x,\n         int y);\n" },
+    qr{^kernel/kernel\.h declares gone, which kernel does not have$}m);
+finds({ %proper, 'mod_mptcp.h' => "\n" x 200 }, qr{^mod_mptcp\.h has 201 lines: 200 are the most$}m);
 done_testing();
 
+# What does it say of these files, .c if they do not say?
 sub finds {
-    my ($sources, @faults) = @_;
-    my $dir = File::Temp->newdir;
-    for my $name (sort keys %$sources) {
-        make_path("$dir/" . dirname($name));
-        open my $cc, '|-', 'cc', '-O0', '-xc', '-c', '-o', "$dir/$name.o", '-' or die "cc: $!\n";
-        print {$cc} $sources->{$name};
-        close $cc or die "cc: $?\n";
+    my ($files, @faults) = @_;
+    my $dir   = File::Temp->newdir;
+    my @names = sort keys %$files;
+    for my $name (@names) {
+        my $file = $name =~ /\.h$/ ? $name : "$name.c";
+        make_path("$dir/" . dirname($name), "$dir/objects/" . dirname($name));
+        open my $out, '>', "$dir/$file" or die "$file: $!\n";
+        print {$out} "$files->{$name}\n";
+        close $out or die "$file: $!\n";
     }
-    my $output = qx{tools/check-layout $dir 2>&1};
-    my $name = join ', ', sort keys %$sources;
+    for my $name (grep { !/\.h$/ } @names) {
+        system('cc', '-O0', "-I$dir", '-c', '-o', "$dir/objects/$name.o", "$dir/$name.c") == 0 or die "cc: $?\n";
+    }
+    my $output = qx{cd $dir && $top/tools/check-layout objects 2>&1};
+    my $name   = join ', ', @names;
     is($? >> 8, @faults ? 1 : 0, "$name: " . (@faults ? 'it fails' : 'is content')) or diag $output;
     like($output, $_, '... and says why') for @faults;
     return;
