@@ -39,7 +39,7 @@ typedef struct {
     apr_hash_t *connections;            /* by token: paths_of */
 } search;
 
-static int is_at(const mptcp_end *end, const mptcp_endpoint *ep)
+static int ends_at(const mptcp_end *end, const mptcp_endpoint *ep)
 {
     const void *address = ep->family == AF_INET
                           ? (const void *)&ep->address.v4 : &ep->address.v6;
@@ -72,7 +72,7 @@ static int note_subflow(const mptcp_socket *found, void *baton)
         apr_hash_set(s->connections, &paths->token, sizeof(paths->token),
                      paths);
     }
-    if (s->is_translated ? found->joined : is_at(&found->local, s->ep)) {
+    if (s->is_translated ? found->joined : ends_at(&found->local, s->ep)) {
         paths->there = 1;
     }
     else if (!found->stalled) {
