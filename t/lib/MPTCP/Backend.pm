@@ -28,6 +28,10 @@ my %serve = (
     ws    => \&_ws,
     ftp   => \&_ftp,
     mute  => \&_mute,                   # says nothing
+    deaf  => \&_deaf,                   # and reads nothing
+    slow  => \&_slow,                   # http, after a second
+    part  => \&_part,                   # http and uwsgi: half of an answer
+    scgi_part => \&_scgi_part,          # the same of scgi
     echo  => \&_echo,
     connect => \&_connect,               # an HTTP proxy for CONNECT and GET
 );
@@ -223,6 +227,31 @@ sub _mute {
     my ($connection) = @_;
     1 while sysread $connection, my $data, 65536;
     return;
+}
+
+sub _deaf { return sleep 3600 }
+
+sub _slow {
+    my ($connection) = @_;
+    while (_head($connection)) {
+        sleep 1;
+        print {$connection} "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nslow\n";
+    }
+    return;
+}
+
+sub _part {
+    my ($connection) = @_;
+    sysread $connection, my $request, 65536;
+    print {$connection} "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf";
+    return _mute($connection);
+}
+
+sub _scgi_part {
+    my ($connection) = @_;
+    sysread $connection, my $request, 65536;
+    print {$connection} "Status: 200 OK\r\nContent-Type: text/plain\r\n\r\nhalf";
+    return _mute($connection);
 }
 
 sub _echo {
