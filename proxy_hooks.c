@@ -23,7 +23,8 @@
  * ap_proxy_connection_create_ex(), and mod_proxy_connect nothing of these.
  * So their imports are redirected (common/import_redirect.c), as far as the
  * configuration asks for what they are for; all else of connecting stays
- * mod_proxy's own.
+ * mod_proxy's own.  And whoever waits for a backend calls a function of APR,
+ * in whose place one is called that notices when it waits in vain.
  */
 
 #include "proxy/proxy.h"
@@ -100,14 +101,19 @@ static connect_to_backend_fn connect_to_backend;
 static determine_fn determine_connection;
 static release_fn release_connection;
 static create_fn create_connection;
+#ifdef MPTCP_HAVE_TUNNEL
+typedef __typeof__(ap_proxy_tunnel_run) tunnel_run_fn;
+static tunnel_run_fn tunnel_run;
+#endif
 
 /* What a redirect is for; none is made for what nobody asks for. */
 #define FOR_SOCKETS  (1 << 0)   /* multipathtcp=On, MPTCPProxyDefault On */
 #define FOR_VARIABLE (1 << 1)   /* MPTCP_BACKEND */
+#define FOR_LIFELINE (1 << 2)   /* these sockets' waits: lifeline.c */
 
 enum {
     CONNECT_BACKEND, SOCKET_CREATE, CONNECT_TO_BACKEND, DETERMINE, RELEASE,
-    CREATE, REDIRECTS
+    CREATE, RECV, SEND, SENDV, POLL, POLLSET, TUNNEL, REDIRECTS
 };
 
 /*
@@ -120,7 +126,7 @@ static struct {
     void *replacement;
     int what_for;
     int is_mod_proxys;          /* its own import; else whoever has it */
-    void *real;                 /* of mod_proxy's functions */
+    void *real;                 /* unless it is mod_proxy's own import */
 } redirects[REDIRECTS] = {
     /* by these three the socket's worker is known while one is made */
     [CONNECT_BACKEND] = {
@@ -148,6 +154,33 @@ static struct {
         "ap_proxy_connection_create_ex", (void *)create_connection,
         FOR_VARIABLE, 0, NULL
     },
+    /* and by these somebody waits */
+    [RECV] = {
+        "apr_socket_recv", (void *)mptcp_lifeline_recv,
+        FOR_LIFELINE, 0, NULL
+    },
+    [SEND] = {
+        "apr_socket_send", (void *)mptcp_lifeline_send,
+        FOR_LIFELINE, 0, NULL
+    },
+    [SENDV] = {
+        "apr_socket_sendv", (void *)mptcp_lifeline_sendv,
+        FOR_LIFELINE, 0, NULL
+    },
+    [POLL] = {
+        "apr_poll", (void *)mptcp_lifeline_poll,
+        FOR_LIFELINE, 0, NULL
+    },
+#ifdef MPTCP_HAVE_TUNNEL
+    [POLLSET] = {
+        "apr_pollset_poll", (void *)mptcp_lifeline_pollset,
+        FOR_LIFELINE, 1, NULL
+    },
+    [TUNNEL] = {
+        "ap_proxy_tunnel_run", (void *)tunnel_run,
+        FOR_LIFELINE, 0, NULL
+    },
+#endif
 };
 
 /* ---- the replacements --------------------------------------------------- */
@@ -227,6 +260,19 @@ static int release_connection(const char *proxy_function,
     return real(proxy_function, conn, s);
 }
 
+#ifdef MPTCP_HAVE_TUNNEL
+static int tunnel_run(proxy_tunnel_rec *tunnel)
+{
+    tunnel_run_fn *real = (tunnel_run_fn *)redirects[TUNNEL].real;
+    int rv;
+
+    mptcp_lifeline_tunnel(tunnel);
+    rv = real(tunnel);
+    mptcp_lifeline_tunnel(NULL);
+    return rv;
+}
+#endif
+
 /* ---- redirecting -------------------------------------------------------- */
 
 static apr_status_t redirect(int i, const module *proxy, apr_pool_t *pconf,
@@ -240,7 +286,7 @@ static apr_status_t redirect(int i, const module *proxy, apr_pool_t *pconf,
     }
     redirects[i].real = mptcp_proxy_function(redirects[i].symbol);
     if (!redirects[i].real) {
-        *reason = "mod_proxy exports no such function";
+        *reason = "no loaded object exports this function";
         return APR_EINVAL;
     }
     rv = mptcp_import_redirect(NULL, redirects[i].symbol,
@@ -253,6 +299,13 @@ static apr_status_t redirect(int i, const module *proxy, apr_pool_t *pconf,
 static int cannot_redirect(int what_for, const char *symbol, apr_status_t rv,
                            const char *reason, server_rec *s)
 {
+    if (what_for & FOR_LIFELINE) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                     "a request may wait for net.mptcp.close_timeout when a "
+                     "connection to a backend has lost its last path: cannot "
+                     "redirect %s: %s", symbol, reason);
+        return OK;
+    }
     if (!(what_for & FOR_SOCKETS)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
                      "%s is not known: cannot redirect %s: %s",
@@ -307,11 +360,12 @@ int mptcp_proxy_redirect(apr_pool_t *pconf, apr_pool_t *plog,
                          apr_pool_t *ptemp, server_rec *s)
 {
     const module *proxy = ap_find_linked_module("mod_proxy.c");
-    int asked = (mptcp_proxy_wants_any() ? FOR_SOCKETS : 0)
+    int asked = (mptcp_proxy_wants_any() ? FOR_SOCKETS | FOR_LIFELINE : 0)
                 | (mptcp_backend_is_observed() ? FOR_VARIABLE : 0);
     int failed = 0, i;
 
     for (i = 0; proxy && i < REDIRECTS; i++) {
+        /* a row that this httpd has no use for is empty */
         int what_for = redirects[i].what_for & asked;
         const char *reason;
         apr_status_t rv;

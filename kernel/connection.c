@@ -12,6 +12,7 @@
 #include "kernel/kernel.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>                /* TCP_CLOSE */
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -115,4 +116,34 @@ const char *mptcp_state_text(mptcp_state state)
     default:
         return NULL;
     }
+}
+
+int mptcp_connection_subflows(int fd)
+{
+    /*
+     * struct mptcp_subflow_data, and of each subflow the first byte of its
+     * struct tcp_info, which is its state.
+     */
+    struct {
+        apr_uint32_t size_subflow_data;
+        apr_uint32_t num_subflows;
+        apr_uint32_t size_kernel;
+        apr_uint32_t size_user;
+        unsigned char state[2 * MPTCP_ENDPOINTS_MAX];
+    } answer;
+    socklen_t length = sizeof(answer);
+    apr_uint32_t i;
+    int live;
+
+    memset(&answer, 0, sizeof(answer));
+    answer.size_subflow_data = offsetof(__typeof__(answer), state);
+    answer.size_user = 1;
+    if (getsockopt(fd, SOL_MPTCP, MPTCP_TCPINFO, &answer, &length) != 0) {
+        return -1;
+    }
+    live = (int)answer.num_subflows;
+    for (i = 0; i < answer.num_subflows && i < sizeof(answer.state); i++) {
+        live -= answer.state[i] == TCP_CLOSE;
+    }
+    return live;
 }

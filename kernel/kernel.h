@@ -45,6 +45,9 @@
 #ifndef MPTCP_INFO
 #define MPTCP_INFO 1
 #endif
+#ifndef MPTCP_TCPINFO
+#define MPTCP_TCPINFO 2                 /* Linux 5.16 */
+#endif
 
 /* ---- socket.c: sockets, addresses and settings of this host ------------- */
 
@@ -131,6 +134,14 @@ void mptcp_connection_ask(int fd, int made_as, mptcp_reading *reading);
  * that is MPTCP (state is ON before).
  */
 void mptcp_reading_set(mptcp_reading *reading, apr_size_t length);
+
+/**
+ * How many subflows of a connection are alive, or on their way to be: the
+ * kernel may keep the first one when it is not.  One system call.
+ * @return -1 where the kernel does not say: the socket speaks TCP, or Linux is
+ *         older than 5.16
+ */
+int mptcp_connection_subflows(int fd);
 
 /** A state in a word; NULL for UNKNOWN. */
 const char *mptcp_state_text(mptcp_state state);

@@ -97,6 +97,41 @@ void mptcp_backend_connected(apr_socket_t *sd);
 apr_status_t mptcp_backend_socket(apr_socket_t **sd, int family, int type,
                                   int protocol, apr_pool_t *p);
 
+/* ---- lifeline.c: connections that have lost all of their subflows ------- */
+
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 99)
+#define MPTCP_HAVE_TUNNEL 1             /* ap_proxy_tunnel_run(): 2.4.47 */
+#endif
+
+typedef struct mptcp_lifeline mptcp_lifeline;
+
+/**
+ * From now on waits for this MPTCP socket, by the functions below, end with
+ * APR_ECONNRESET when it has lost its last subflow.
+ * @param p The socket's pool
+ */
+void mptcp_lifeline_begin(apr_socket_t *sd, apr_pool_t *p);
+
+/* The functions of APR whose names they have, for any socket. */
+apr_status_t mptcp_lifeline_recv(apr_socket_t *sd, char *buf,
+                                 apr_size_t *len);
+apr_status_t mptcp_lifeline_send(apr_socket_t *sd, const char *buf,
+                                 apr_size_t *len);
+apr_status_t mptcp_lifeline_sendv(apr_socket_t *sd, const struct iovec *vec,
+                                  apr_int32_t nvec, apr_size_t *len);
+apr_status_t mptcp_lifeline_poll(apr_pollfd_t *set, apr_int32_t count,
+                                 apr_int32_t *ready,
+                                 apr_interval_time_t timeout);
+apr_status_t mptcp_lifeline_pollset(apr_pollset_t *set,
+                                    apr_interval_time_t timeout,
+                                    apr_int32_t *ready,
+                                    const apr_pollfd_t **events);
+
+#ifdef MPTCP_HAVE_TUNNEL
+/** This thread polls for a tunnel from now on; NULL: for none. */
+void mptcp_lifeline_tunnel(const proxy_tunnel_rec *tunnel);
+#endif
+
 /* ---- backend.c: the connection that served a proxied request ------------ */
 
 /** The output filter by which MPTCP_BACKEND gets into the environment. */

@@ -96,7 +96,11 @@ apr_status_t mptcp_backend_socket(apr_socket_t **sd, int family, int type,
 
     rv = apr_socket_create(sd, family, type, IPPROTO_MPTCP, p);
     connecting.made = IPPROTO_MPTCP;
-    if (rv == APR_SUCCESS || is_shortage(rv)) {
+    if (rv == APR_SUCCESS) {
+        mptcp_lifeline_begin(*sd, p);
+        return rv;
+    }
+    if (is_shortage(rv)) {
         return rv;
     }
     fallback = mptcp_global()->fallback;

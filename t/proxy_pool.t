@@ -1,6 +1,7 @@
 # Pools of connections: they are used again, whatever asked for them stays what
 # it was, and a request on a connection that is there costs no system call more
-# with multipathtcp=On than with Off.
+# with multipathtcp=On than with Off: before it is used again, the kernel is
+# asked for its subflows where that of TCP is polled.
 
 use strict;
 use warnings;
@@ -62,9 +63,9 @@ for my $order (qw(first last)) {
 
 my $trace = File::Temp->new(TMPDIR => 1);
 $lab->proxy($pools, before => 
-    ['strace', '-D', '-f', '-qq', '-e', 'trace=%net,read,writev', '--seccomp-bpf', '-o', "$trace"]);
+    ['strace', '-D', '-f', '-qq', '-e', 'trace=%net,read,writev,poll,ppoll', '--seccomp-bpf', '-o', "$trace"]);
 my $compared = qr/^(?:socket|connect|bind|shutdown|[gs]etsockopt|get(?:peer|sock)name|writev
-    |send\w+)$/x;
+    |send\w+|p?poll)$/x;
 my %calls;
 for my $path (qw(off on)) {
     # on one connection of the client: a warm-up, then ten between two marks
@@ -87,6 +88,12 @@ for my $path (qw(off on)) {
 }
 cmp_ok($calls{off}{writev} // 0, '>=', 10, 'requests on an open connection have been traced');
 ok(!exists $calls{on}{connect} && !exists $calls{off}{connect}, 'and no connection was made');
-is_deeply($calls{on}, $calls{off}, 'multipathtcp=On makes the same system calls as Off');
+# (strace may call it poll or ppoll)
+cmp_ok($calls{on}{getsockopt} // 0, '>', 0, 'with On, the kernel is asked for subflows');
+is($calls{on}{getsockopt}, $calls{on}{writev}, '    once for each request');
+my %instead = %{ $calls{on} };
+my ($poll) = grep {/poll/} keys %{ $calls{off} };
+$instead{$poll} += delete $instead{getsockopt};
+is_deeply(\%instead, $calls{off}, '    where with Off the connection is polled: else the calls are the same');
 
 done_testing();
