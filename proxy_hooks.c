@@ -286,7 +286,7 @@ static apr_status_t redirect(int i, const module *proxy, apr_pool_t *pconf,
     }
     redirects[i].real = mptcp_proxy_function(redirects[i].symbol);
     if (!redirects[i].real) {
-        *reason = "no loaded object exports this function";
+        *reason = "mod_proxy exports no such function";
         return APR_EINVAL;
     }
     rv = mptcp_import_redirect(NULL, redirects[i].symbol,
@@ -370,6 +370,9 @@ int mptcp_proxy_redirect(apr_pool_t *pconf, apr_pool_t *plog,
         const char *reason;
         apr_status_t rv;
 
+        if (failed & FOR_SOCKETS) {
+            what_for &= ~FOR_LIFELINE;          /* they are TCP */
+        }
         if (!what_for) {
             continue;
         }
