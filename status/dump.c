@@ -61,30 +61,41 @@ static void dump_workers(apr_file_t *out, apr_pool_t *p, const server_rec *s)
                     mptcp_proxy_default(s) ? "MPTCP" : "TCP");
 }
 
+static int is_wanted_address(const apr_array_header_t *wanted,
+                             const mptcp_endpoint *ep)
+{
+    int i;
+
+    for (i = 0; i < wanted->nelts; i++) {
+        if (mptcp_endpoint_same_address(
+                &APR_ARRAY_IDX(wanted, i, mptcp_wanted).endpoint, ep)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Those of the configuration, and whatever else the kernel has. */
 static void dump_endpoints(apr_file_t *out, const status_report *report)
 {
     const mptcp_global_conf *conf = mptcp_global();
-    const mptcp_wanted_endpoint *wanted
-        = (const mptcp_wanted_endpoint *)conf->endpoints->elts;
+    const apr_array_header_t *wanted = mptcp_wanted_now(report->p, conf);
     const apr_array_header_t *all = report->paths->endpoints;
-    int i, j;
+    int i;
 
     apr_file_puts("Endpoints:\n", out);
-    for (i = 0; i < conf->endpoints->nelts; i++) {
+    for (i = 0; i < wanted->nelts; i++) {
+        const mptcp_wanted *one = &APR_ARRAY_IDX(wanted, i, mptcp_wanted);
+        const char *dev = APR_ARRAY_IDX(conf->endpoints, one->line,
+                                        mptcp_wanted_endpoint).dev;
+
         apr_file_printf(out, " %s (MPTCPEndpoint)\n",
-                        mptcp_endpoint_text(report->p, &wanted[i].endpoint,
-                                            wanted[i].dev));
+                        mptcp_endpoint_text(report->p, &one->endpoint, dev));
     }
     for (i = 0; i < all->nelts; i++) {
         const mptcp_endpoint *ep = &APR_ARRAY_IDX(all, i, mptcp_endpoint);
 
-        for (j = 0; j < conf->endpoints->nelts; j++) {
-            if (mptcp_endpoint_same_address(&wanted[j].endpoint, ep)) {
-                break;
-            }
-        }
-        if (j == conf->endpoints->nelts) {
+        if (!is_wanted_address(wanted, ep)) {
             apr_file_printf(out, " %s (not by MPTCPEndpoint)\n",
                             mptcp_endpoint_text(report->p, ep, NULL));
         }

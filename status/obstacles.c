@@ -103,29 +103,11 @@ static void obstacle(const host_report *r, const char *format, ...)
     va_end(ap);
 }
 
-/*
- * An endpoint of the configuration which the kernel will not have at once: its
- * interface or address is not here.  (What is only announced may be translated
- * on the way.)
- */
-static void check_configured(const host_report *r, const char *dev,
-                             const mptcp_endpoint *ep)
-{
-    const char *text = mptcp_endpoint_text(r->p, ep, dev);
-
-    if (dev && !ep->ifindex) {
-        obstacle(r, "MPTCPEndpoint %s: this host has no such interface", text);
-    }
-    else if ((dev || ep->flags != MPTCP_PM_ADDR_FLAG_SIGNAL)
-             && mptcp_address_try(ep) == EADDRNOTAVAIL) {
-        obstacle(r, "MPTCPEndpoint %s: the address is not on this host", text);
-    }
-}
-
 /* What the kernel will have when this configuration has been applied. */
 static void add_configured(host_report *r)
 {
     const mptcp_global_conf *conf = mptcp_global();
+    const apr_array_header_t *wanted = mptcp_wanted_now(r->p, conf);
     int i;
 
     for (i = 0; i < MPTCP_LIMITS; i++) {
@@ -133,19 +115,13 @@ static void add_configured(host_report *r)
             r->limits.value[i] = conf->limits.value[i];
         }
     }
-    for (i = 0; i < conf->endpoints->nelts; i++) {
-        const mptcp_wanted_endpoint *wanted
-            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
-        const mptcp_endpoint *have
-            = (const mptcp_endpoint *)r->endpoints->elts;
-        mptcp_endpoint ep = wanted->endpoint;
+    for (i = 0; i < wanted->nelts; i++) {
+        const mptcp_wanted *one = &APR_ARRAY_IDX(wanted, i, mptcp_wanted);
 
-        if (wanted->dev) {
-            ep.ifindex = if_nametoindex(wanted->dev);
-        }
-        if (!mptcp_endpoint_find(have, r->endpoints->nelts, &ep)) {
-            check_configured(r, wanted->dev, &ep);
-            APR_ARRAY_PUSH(r->endpoints, mptcp_endpoint) = ep;
+        if (!one->missing
+            && !mptcp_endpoint_find((const mptcp_endpoint *)r->endpoints->elts,
+                                    r->endpoints->nelts, &one->endpoint)) {
+            APR_ARRAY_PUSH(r->endpoints, mptcp_endpoint) = one->endpoint;
         }
     }
 }

@@ -70,13 +70,21 @@ like("@{ $said{'In the way'} }", qr/write 'sysctl -w net\.mptcp\.enabled=1'/, '.
 $lab->sysctl('server', 'net.mptcp.enabled', 1);
 
 %said = dump_of(server("Listen 80\nMPTCPListenDefault On\n"
-        . "MPTCPEndpoint 10.91.2.9 dev s2 signal\nMPTCPEndpoint 10.91.3.2 dev s3 signal\n"));
+        . "MPTCPEndpoint 10.91.2.9 dev s2 signal\nMPTCPEndpoint dev s3 signal\nMPTCPEndpoint dev s1 signal\n"));
 is(scalar(grep {/ \(MPTCP\)/} @{ $said{Listeners} }), 2, 'MPTCPListenDefault');
 is($said{Backends}, undef, 'without mod_proxy there are no backends');
-like(join("\n", @{ $said{'In the way'} }), qr/^MPTCPEndpoint 10\.91\.2\.9 dev s2 signal: the address is not on this host$/m,
-    'an address that is not here');
-like(join("\n", @{ $said{'In the way'} }), qr/^MPTCPEndpoint 10\.91\.3\.2 dev s3 signal: this host has no such interface$/m,
-    'an interface that is not here');
+is((grep {/ dev s1 /} @{ $said{Endpoints} })[0], '10.91.1.2 dev s1 signal (MPTCPEndpoint)',
+    'each address of an interface')
+    or diag $said{all};
+is(scalar(grep {/not by MPTCPEndpoint/ && !/ id 3 /} @{ $said{Endpoints} }), 0,
+    "... is the configuration's own, what a line gives");
+is_deeply([grep {/^MPTCPEndpoint/} @{ $said{'In the way'} }], [
+        'MPTCPEndpoint 10.91.2.9 dev s2 signal is not in force: the address is not on this host; '
+            . 'the endpoint is added when it is',
+        'MPTCPEndpoint dev s3 signal is not in force: this host has no such interface; the endpoint is '
+            . 'added when it has'
+    ], 'an address and an interface that are not here, each said once')
+    or diag $said{all};
 
 %said = dump_of(server("Listen 80\n"));
 is($said{'Multipath TCP'}, 'unused', 'nothing asks for it');
