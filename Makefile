@@ -32,6 +32,14 @@ LIBS_CFLAGS = $(call once,libs_cflags,$(PKG_CONFIG) --cflags $(LIBS_WANTED))
 LIBS_LIBS   = $(call once,libs_libs,$(PKG_CONFIG) --libs $(LIBS_WANTED))
 LIBEXECDIR  = $(call query,LIBEXECDIR)
 
+# Counters have eight bytes, for which some 32-bit processors need a library;
+# dladdr() was in one before glibc 2.34.
+ATOMIC_PROGRAM = 'long long n; int main(void) \
+    { __atomic_store_n(&n, 1, 0); return (int)__atomic_fetch_add(&n, 1, 0); }'
+ATOMIC_TRY  = echo $(ATOMIC_PROGRAM) | $(CC) $(CFLAGS) -x c -o /dev/null - \
+    2>/dev/null || echo -latomic
+SYSTEM_LIBS = -ldl $(call once,atomic,$(ATOMIC_TRY))
+
 HTTPD_CFLAGS = $(call query,CFLAGS) $(call query,EXTRA_CFLAGS) \
     $(call query,EXTRA_CPPFLAGS) $(call query,NOTEST_CPPFLAGS) \
     -I$(call query,INCLUDEDIR) -I$(call query,APR_INCLUDEDIR) \
@@ -66,7 +74,8 @@ $(O)/%.o: %.c Makefile
 
 $(MODULE): $(OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(OBJECTS) $(LIBS_LIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(OBJECTS) $(LIBS_LIBS) \
+	    $(SYSTEM_LIBS)
 
 -include $(OBJECTS:.o=.d)
 
@@ -200,7 +209,7 @@ FUZZ_RUNS ?= 1000000
 FUZZ_O    ?= -O1
 FUZZ_CC   = $(CC) $(SANITIZE) -fno-sanitize-recover=undefined $(LINT_FLAGS) \
     -g $(FUZZ_O)
-FUZZ_LIBS = $(LIBS_LIBS) $(shell $(call query,APR_CONFIG) --link-ld --libs)
+FUZZ_LIBS = $(LIBS_LIBS) $(SYSTEM_LIBS) $(shell $(call query,APR_CONFIG) --link-ld --libs)
 FUZZ_PARTS = $(wildcard t/fuzz/*.h) t/fuzz/run.c t/fuzz/httpd.c $(SOURCES) \
     mod_mptcp.h $(wildcard $(ROOMS:%=%/*.h))
 

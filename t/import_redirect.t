@@ -1,6 +1,9 @@
 # import_redirect.c by itself: a small program linked with it redirects an
 # import of shared objects as linkers make them (lazy and immediate binding,
 # with and without RELRO, by PLT and without), and puts it back.
+#
+# For another machine or C library (t/machines/elf): CC, APR_CFLAGS and APR_LIBS
+# build for it, and RUN is a command that runs what was built.
 
 use strict;
 use warnings;
@@ -15,8 +18,9 @@ my $dir = File::Temp->newdir(TMPDIR => 1);
 my ($apxs) = $ENV{APXS} || grep { -x } map { ("$_/apxs", "$_/apxs2") } split /:/, $ENV{PATH};
 my $cc = $ENV{CC} || 'cc';
 my @include = map { "-I$_" } split ' ', qx{$apxs -q INCLUDEDIR 2>/dev/null};
-my @apr_cflags = split ' ', qx{apr-1-config --includes --cppflags};
-my @apr_libs   = split ' ', qx{apr-1-config --link-ld --libs};
+my @apr_cflags = split ' ', $ENV{APR_CFLAGS} // qx{apr-1-config --includes --cppflags};
+my @apr_libs   = split ' ', $ENV{APR_LIBS} // qx{apr-1-config --link-ld --libs};
+my $run        = $ENV{RUN} // '';
 
 # The function that is imported, and an object that imports it; in another way
 # too: by its address.
@@ -189,11 +193,10 @@ for my $how (sort keys %linked) {
 compile(@{ $linked{'lazy binding'} }, qw(-shared -fPIC -o caller.so caller.c -L. -lanswer));
 like(relocations('caller.so'), qr/JU?MP_SLOT.*\banswer\b/, 'a call by the PLT is a JUMP_SLOT');
 compile(qw(-shared -fPIC -fno-plt -o noplt.so caller.c -L. -lanswer));
-like(relocations('noplt.so'), qr/GLOB_DAT.*\banswer\b|R_RISCV_64.*\banswer\b/,
-    'without a PLT it is a GLOB_DAT');
-
 compile(qw(-shared -fPIC -o pointer.so pointer.c -L. -lanswer));
-is(driver('one', 0, 'pointer.so'), $good, 'a call by the address of the function');
+like(relocations('pointer.so'), qr/GLOB_DAT.*\banswer\b|R_RISCV_64.*\banswer\b/,
+    'the address of a function is a GLOB_DAT');
+is(driver('one', 0, 'pointer.so'), $good, 'a call by it');
 
 # --- One object of several, and all of them
 
@@ -212,21 +215,24 @@ like(driver('one', 0, 'none.so'), qr/^refused \d+: the object does not import th
 like(driver('all', 0, 'none.so'), qr/^refused \d+: no loaded object imports the function, 1$/,
     'no object with the import');
 
+# (RISC-V's linker leaves all slots writable, whatever it is told.)
 compile(@{ $linked{'immediate binding'} },
-    qw(-shared -fPIC -o caller.so caller.c -L. -lanswer));
+    qw(-shared -fPIC -o pointer.so pointer.c -L. -lanswer));
 {
     local $ENV{REFUSE} = 1;
-    is(driver('one', 0, 'caller.so'), "refused 13: mprotect() was refused, 2\n",
+    is(driver('one', 0, 'pointer.so'),
+        is_relro('pointer.so') ? "refused 13: mprotect() was refused, 2\n" : $good,
         'a page that cannot be opened: the call is as it was');
 }
 
 # --- Each CPU has numbers of its own for the two relocations. (As the
 # preprocessor sees the source when it is told that it is another CPU's.)
 
-my %number = (__x86_64__ => '7 6', __aarch64__ => '1026 1025');
+my %number = (__x86_64__ => '7 6', __aarch64__ => '1026 1025', __i386__ => '7 6',
+    __arm__ => '22 21', __s390x__ => '11 10', __riscv => '5 2');
 for my $cpu (sort keys %number) {
     write_file('numbers.c', join "\n", '#include <elf.h>', (map {"#undef $_"} keys %number),
-        "#define $cpu 1", '#include "cpu.h"', "numbers RELOC_JUMP_SLOT RELOC_GLOB_DAT\n");
+        "#define $cpu 1", '#undef __riscv_xlen', '#define __riscv_xlen 64', '#include "cpu.h"', "numbers RELOC_JUMP_SLOT RELOC_GLOB_DAT\n");
     my $output = qx{cd $dir && sed -n '/^#if defined/,/^#endif/p' $top/common/import_redirect.c > cpu.h
         $cc -E -P numbers.c};
     like($output, qr/^numbers $number{$cpu}$/m, "the relocations of $cpu");
@@ -236,11 +242,21 @@ done_testing();
 
 sub driver {
     my (@arguments) = @_;
-    open my $from, '-|', "cd $dir && ./driver @arguments 2>&1" or die "driver: $!";
+    open my $from, '-|', "cd $dir && $run ./driver @arguments 2>&1" or die "driver: $!";
     local $/;
     my $output = <$from> // '';
     close $from or return "status $?: $output";
     return $output;
+}
+
+# Is the import's slot among what is read-only after relocation?
+sub is_relro {
+    my ($file) = @_;
+    my ($slot) = relocations($file) =~ /^([0-9a-f]+) .*\banswer\b/m;
+    my ($start, $size) = qx{readelf -lW $dir/$file}
+        =~ /GNU_RELRO\s+\S+ (0x\w+) \S+ \S+ (0x\w+)/;
+    $_ = hex for $slot, $start, $size;
+    return $slot >= $start && $slot < $start + $size;
 }
 
 sub relocations { my ($file) = @_; return scalar qx{readelf -rW $dir/$file} }
@@ -249,7 +265,8 @@ sub compile {
     my (@arguments) = @_;
     my $quoted = join ' ', map {"'$_'"} @arguments;
     my $output = qx{cd $dir && $cc -std=gnu99 -g -O2 -Wall -Wextra -Wno-unused-parameter $quoted 2>&1};
-    return 1 if $? == 0 && $output eq '';
+    # some linkers know no -z pack-relative-relocs
+    return 1 if $? == 0 && $output =~ /\A(?:\S+: warning: -z \S+ ignored\n)?\z/;
     diag("$cc @arguments:\n$output");
     return 0;
 }

@@ -55,7 +55,8 @@ is($seen{complete}, $connections, '    every download is complete');
 is($seen{refused}, 0, '    no join is refused');
 is($seen{two_paths}, $connections, '    every download has two paths');
 cmp_ok($_->{begun}, '>', 0, "    server $_->{name} has its share") for @{ $seen{servers} };
-is($_->{joined}, $_->{begun}, "    every join reached its own server, $_->{name}")
+# (A client of 6.1 makes two of some.)
+cmp_ok($_->{joined}, '>=', $_->{begun}, "    every join reached its own server, $_->{name}")
     for @{ $seen{servers} };
 cmp_ok($seen{share}, '>', 0.25, '    and both paths are used');
 note sprintf 'with: %d of %d with two paths, path 2 has %.0f %% of the bytes',
