@@ -92,6 +92,9 @@ typedef struct {
 /** @return NULL in a process that has not applied a configuration */
 mptcp_pm_state *mptcp_pm_state_of(apr_pool_t *process_pool);
 
+/** When a process was started, which with its id names it; 0: it is gone. */
+apr_uint64_t mptcp_process_started(pid_t pid);
+
 /** Is there a file of a server with this PidFile? */
 int mptcp_pm_state_file_exists(apr_pool_t *ptemp);
 

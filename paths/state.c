@@ -55,7 +55,7 @@ static void read_text(const char *name, char *text, apr_size_t size)
  * run: field 22 of /proc/PID/stat.  With its id it names a process, while ids
  * alone are used again.
  */
-static apr_uint64_t process_started(pid_t pid)
+apr_uint64_t mptcp_process_started(pid_t pid)
 {
     char name[40], text[1024], *field;
     int i;
@@ -85,7 +85,7 @@ static void identify(mptcp_pm_state *state)
         state->netns_inode = netns.st_ino;
     }
     state->owner = getpid();
-    state->owner_started = process_started(state->owner);
+    state->owner_started = mptcp_process_started(state->owner);
 }
 
 /* What children are shown of a state. */
@@ -177,7 +177,7 @@ static void take_over_leftovers(mptcp_pm_state *state, server_rec *s,
         || left.count < 0 || left.count > MPTCP_ENDPOINTS_MAX) {
         return;
     }
-    if (process_started(left.owner) == left.owner_started
+    if (mptcp_process_started(left.owner) == left.owner_started
         && left.owner != state->owner) {
         state->file_is_anothers = 1;
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
