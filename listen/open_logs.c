@@ -203,6 +203,7 @@ int mptcp_listen_before_bind(apr_pool_t *pconf, apr_pool_t *plog,
 {
     int buckets = mptcp_listen_has_buckets();
     ap_listen_rec *lr, *next;
+
     if (check_kernel(pconf, ptemp, s) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -241,6 +242,7 @@ int mptcp_listen_after_bind(apr_pool_t *pconf, apr_pool_t *plog,
                             apr_pool_t *ptemp, server_rec *s)
 {
     ap_listen_rec *lr;
+
     mptcp_listener_steer(s->process);
     if (mptcp_duplicates_end(pconf, s) && is_real_pass()) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,

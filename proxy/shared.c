@@ -349,6 +349,7 @@ int mptcp_workers_compare(apr_pool_t *pconf, apr_pool_t *plog,
 {
     line_reader reader;
     int i;
+
     reader.p = ptemp;
     reader.main_server = s;
     reader.lines = apr_array_make(ptemp, 16, sizeof(worker_line));

@@ -128,6 +128,7 @@ const char *mptcp_proxy_default_directive(cmd_parms *cmd, void *dummy,
     mptcp_server_conf *conf = ap_get_module_config(cmd->server->module_config,
                                                    &mptcp_module);
     module *proxy = ap_find_linked_module("mod_proxy.c");
+
     conf->proxy_default = flag;
     /*
      * A virtual host without a directive of mod_proxy shares the main

@@ -50,7 +50,6 @@ const char *mptcp_variable_value(const mptcp_reading *reading,
 
 /* ---- client.c: the client's connection ---------------------------------- */
 
-
 /**
  * What the kernel says of the client's connection: at the first call for a
  * request, with what came of it, and after mptcp_client_forget() once more.
