@@ -49,7 +49,7 @@
 #define MPTCP_TCPINFO 2                 /* Linux 5.16 */
 #endif
 
-/* ---- socket.c: sockets, addresses and settings of this host ------------- */
+/* ---- socket.c: sockets and settings of this host ------------------------ */
 
 /**
  * An integer socket option.
@@ -238,11 +238,8 @@ apr_status_t mptcp_pm_delete_endpoint(mptcp_pm *pm, const mptcp_endpoint *ep);
 apr_status_t mptcp_pm_set_endpoint_flags(mptcp_pm *pm,
                                          const mptcp_endpoint *ep);
 
-/**
- * Would the kernel take an endpoint's address for one of its own, now?
- * @return APR_SUCCESS, EADDRNOTAVAIL if not, or the errno of asking
- */
-apr_status_t mptcp_address_try(const mptcp_endpoint *ep);
+/** Does this kernel know laminar?  To be asked when an endpoint has it. */
+int mptcp_pm_knows_laminar(apr_pool_t *p);
 
 /* ---- sock_diag.c: the sockets of this network namespace ----------------- */
 
@@ -337,6 +334,12 @@ apr_status_t mptcp_connections_needing(apr_pool_t *p, const mptcp_endpoint *ep,
  */
 apr_status_t mptcp_host_addresses(apr_pool_t *p, int ifindex,
                                   apr_array_header_t **addresses);
+
+/**
+ * Would the kernel take an endpoint's address for one of its own, now?
+ * @return APR_SUCCESS, EADDRNOTAVAIL if not, or the errno of asking
+ */
+apr_status_t mptcp_address_try(const mptcp_endpoint *ep);
 
 /**
  * A socket that hears of each change of interfaces and addresses; close()

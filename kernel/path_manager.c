@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
@@ -280,4 +282,29 @@ apr_status_t mptcp_pm_set_endpoint_flags(mptcp_pm *pm,
                                          const mptcp_endpoint *ep)
 {
     return send_endpoint(pm, PM_CMD_SET_FLAGS, ep);
+}
+
+/*
+ * One that does not know it may take the flag all the same.  Since 6.18
+ * MPTCP_INFO counts such endpoints, in a byte that was reserved and zero
+ * before.
+ */
+int mptcp_pm_knows_laminar(apr_pool_t *p)
+{
+    enum { LAMINAR_MAX = 81 };          /* its offset */
+    unsigned char info[128] = { 0 };
+    socklen_t length = sizeof(info);
+    int known = 1;                      /* where it cannot be asked */
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+
+    if (fd < 0) {
+        return known;
+    }
+    /* it is the kernel's own path manager that counts them */
+    if (mptcp_sysctl_number(p, "mptcp/pm_type") == 0
+        && getsockopt(fd, SOL_MPTCP, MPTCP_INFO, info, &length) == 0) {
+        known = length > LAMINAR_MAX && info[LAMINAR_MAX] > 0;
+    }
+    close(fd);
+    return known;
 }

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Sockets, addresses and settings of this host.
+ * Sockets and settings of this host.
  */
 
 #include "kernel/kernel.h"
@@ -74,33 +74,4 @@ int mptcp_sysctl_number(apr_pool_t *p, const char *name)
     }
     apr_file_close(file);
     return number;
-}
-
-/*
- * bind() is asked, which knows of every way an address may be local; the path
- * manager takes endpoints of any address without asking.
- */
-apr_status_t mptcp_address_try(const mptcp_endpoint *ep)
-{
-    struct sockaddr_in6 sin6;
-    struct sockaddr_in sin;
-    apr_status_t rv = APR_SUCCESS;
-    int fd = socket(ep->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0) {
-        return errno;
-    }
-    memset(&sin, 0, sizeof(sin));
-    memset(&sin6, 0, sizeof(sin6));
-    sin.sin_family = AF_INET;
-    sin.sin_addr = ep->address.v4;
-    sin6.sin6_family = AF_INET6;
-    sin6.sin6_addr = ep->address.v6;
-    if (ep->family == AF_INET
-        ? bind(fd, (struct sockaddr *)&sin, sizeof(sin))
-        : bind(fd, (struct sockaddr *)&sin6, sizeof(sin6))) {
-        rv = errno;
-    }
-    close(fd);
-    return rv;
 }

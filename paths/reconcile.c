@@ -19,9 +19,6 @@
 
 #include "paths/paths.h"
 
-#include <sys/socket.h>
-#include <unistd.h>
-
 APLOG_USE_MODULE(mptcp);
 
 /* What has come of the lines, by their place in the configuration. */
@@ -430,32 +427,6 @@ static void note_attempted(mptcp_pm_work *work, int before)
 }
 
 /*
- * Does this kernel know laminar?  One that does not may take the flag all the
- * same.  Since 6.18 MPTCP_INFO counts such endpoints, in a byte that was
- * reserved and zero before; to be asked when there is one.
- */
-static int knows_laminar(apr_pool_t *p)
-{
-    enum { LAMINAR_MAX = 81 };          /* its offset */
-    unsigned char info[128] = { 0 };
-    socklen_t length = sizeof(info);
-    int known = 1;                      /* where it cannot be asked */
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
-
-    if (fd < 0) {
-        return known;
-    }
-    /* it is the kernel's own path manager that counts them */
-    if (mptcp_sysctl_number(p, "mptcp/pm_type") == 0
-        && getsockopt(fd, SOL_MPTCP, MPTCP_INFO, info, &length)
-           == 0) {
-        known = length > LAMINAR_MAX && info[LAMINAR_MAX] > 0;
-    }
-    close(fd);
-    return known;
-}
-
-/*
  * A kernel drops the flags that it does not know, and says nothing.  So what
  * was added is compared with what is there; from then on, until the next boot,
  * nobody asks for these flags.
@@ -479,7 +450,7 @@ static void check_flags(mptcp_pm_work *work, apr_array_header_t *wanted,
         }
         lost.flags = asked->flags & ~took->flags;
         if ((asked->flags & MPTCP_PM_ADDR_FLAG_LAMINAR)
-            && !knows_laminar(work->p)) {
+            && !mptcp_pm_knows_laminar(work->p)) {
             lost.flags |= MPTCP_PM_ADDR_FLAG_LAMINAR;
         }
         if (!lost.flags) {

@@ -230,7 +230,7 @@ int mptcp_pm_state_is_anything(const mptcp_pm_state *state)
 /*
  * For children, who have a copy of the state as it was when they were forked:
  * what of it they show, in memory that all of them see.  They could write it,
- * so the parent never reads it.
+ * so the parent reads it for its log alone, and nobody believes the number.
  */
 static mptcp_pm_shown *shown_of(apr_pool_t *process_pool)
 {
@@ -259,8 +259,10 @@ static void show(const mptcp_pm_state *state)
 int mptcp_endpoint_is_ours(process_rec *process, const mptcp_endpoint *ep)
 {
     const mptcp_pm_shown *shown = shown_of(process->pool);
+    const int count = shown ? shown->count : 0;
 
-    return shown && mptcp_endpoint_find(shown->endpoint, shown->count, ep);
+    return count > 0 && count <= MPTCP_ENDPOINTS_MAX
+           && mptcp_endpoint_find(shown->endpoint, count, ep);
 }
 
 void mptcp_pm_state_save(const mptcp_pm_state *state, server_rec *s,

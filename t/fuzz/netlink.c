@@ -9,6 +9,7 @@
 
 #include "kernel/netlink.c"
 #include "kernel/path_manager.c"
+#include "kernel/socket.c"
 
 #include "fuzz.h"
 #include "kernel.h"
