@@ -21,11 +21,31 @@ static const char *other_settings_text(apr_pool_t *p,
                         mptcp_endpoint_text(p, other, NULL), other->id);
 }
 
+/* Linux 6.1 says EINVAL where later ones say what it is: what they would say. */
+static apr_status_t say_more(apr_status_t rv, const mptcp_endpoint *ep,
+                             const apr_array_header_t *present)
+{
+    int i;
+
+    if (rv != EINVAL || mptcp_endpoint_find_address(present, ep)) {
+        return rv;
+    }
+    for (i = 0; i < present->nelts; i++) {
+        if (ep->id && ep->id == APR_ARRAY_IDX(present, i, mptcp_endpoint).id) {
+            return EBUSY;
+        }
+    }
+    return present->nelts >= MPTCP_ENDPOINTS_MAX ? ERANGE : rv;
+}
+
 const char *mptcp_refused_endpoint_text(apr_pool_t *p,
                                         const mptcp_endpoint *ep,
                                         apr_status_t rv,
-                                        const mptcp_endpoint *other, int count)
+                                        const apr_array_header_t *present)
 {
+    const mptcp_endpoint *other;
+
+    rv = say_more(rv, ep, present);
     switch (rv) {
     case ENODEV:
         return "this host has no such interface; the endpoint is added when "
@@ -45,6 +65,7 @@ const char *mptcp_refused_endpoint_text(apr_pool_t *p,
     case EEXIST:
     case EBUSY:
     case EINVAL:
+        other = mptcp_endpoint_find_address(present, ep);
         if (other) {
             return other_settings_text(p, other);
         }
@@ -57,7 +78,7 @@ const char *mptcp_refused_endpoint_text(apr_pool_t *p,
     case ERANGE:
         return apr_psprintf(p, "there are %d endpoints already, more the "
                             "kernel does not take: see 'ip mptcp endpoint "
-                            "show'", count);
+                            "show'", present->nelts);
     default:
         return "the kernel has refused it";
     }
@@ -85,8 +106,7 @@ static const char *not_added_text(apr_pool_t *p, const mptcp_wanted *one,
         return other_settings_text(p, other);
     }
     if (present->nelts >= MPTCP_ENDPOINTS_MAX) {
-        return mptcp_refused_endpoint_text(p, &one->endpoint, ERANGE, NULL,
-                                           present->nelts);
+        return mptcp_refused_endpoint_text(p, &one->endpoint, ERANGE, present);
     }
     return "it has been deleted, which a reload undoes, or the kernel has "
            "refused it, and the log says why";
@@ -111,7 +131,7 @@ void mptcp_paths_missing(apr_pool_t *p, const apr_array_header_t *present,
         one->endpoint.flags &= state ? ~state->dropped : ~0U;
         if (one->missing) {
             why = mptcp_refused_endpoint_text(p, &one->endpoint, one->missing,
-                                              NULL, present->nelts);
+                                              present);
         }
         else if (!mptcp_endpoint_find((const mptcp_endpoint *)present->elts,
                                       present->nelts, &one->endpoint)) {

@@ -143,14 +143,12 @@ apr_array_header_t *mptcp_wanted_now(apr_pool_t *p,
 
 /**
  * Why an endpoint is not added, and what to write instead.
- * @param other What the kernel has at its address, or NULL
- * @param count How many endpoints the kernel has
+ * @param present The kernel's endpoints
  */
 const char *mptcp_refused_endpoint_text(apr_pool_t *p,
                                         const mptcp_endpoint *ep,
                                         apr_status_t rv,
-                                        const mptcp_endpoint *other,
-                                        int count);
+                                        const apr_array_header_t *present);
 
 /** What it means that an interface is down. */
 const char *mptcp_down_text(apr_pool_t *p, const char *dev);

@@ -366,8 +366,8 @@ static void add_endpoint(mptcp_pm_work *work, const mptcp_wanted *one,
             ap_log_error(APLOG_MARK, APLOG_WARNING, rv, work->s,
                          "MPTCPEndpoint %s is not in force: %s", text,
                          mptcp_refused_endpoint_text(
-                             work->p, &one->endpoint, rv, other,
-                             work->present->nelts));
+                             work->p, &one->endpoint, rv,
+                             work->present));
         }
     }
     else {
