@@ -15,14 +15,8 @@
 
 #include "httpd.h"
 #include "http_config.h"
-#include "http_core.h"
-#include "http_log.h"
-#include "http_main.h"                  /* ap_server_conf */
-#include "ap_listen.h"
 
 #include "apr_hash.h"
-#include "apr_portable.h"               /* apr_os_sock_get() */
-#include "apr_strings.h"
 #include "apr_tables.h"
 
 #include "kernel/kernel.h"

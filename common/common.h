@@ -13,6 +13,14 @@
 
 #include "mod_mptcp.h"
 
+/* what most files use */
+#include "http_core.h"
+#include "http_log.h"
+#include "http_main.h"                  /* ap_server_conf, ap_run_mode */
+
+#include "apr_portable.h"               /* apr_os_sock_get() */
+#include "apr_strings.h"
+
 /* ---- config.c: what directives have said -------------------------------- */
 
 void *mptcp_create_server_conf(apr_pool_t *p, server_rec *s);

@@ -7,6 +7,8 @@
 
 #include "common/common.h"
 
+#include "ap_listen.h"
+
 /*
  * Set when the main server's configuration is made, which httpd does as soon
  * as it knows the module and before it reads a directive; so it never points

@@ -11,7 +11,6 @@
 #include "apr_strings.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

@@ -12,6 +12,8 @@
 
 #include "common/common.h"
 
+#include "ap_listen.h"
+
 /* ---- directives.c: which listeners are to be MPTCP ---------------------- */
 
 /**

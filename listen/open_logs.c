@@ -17,8 +17,6 @@
 
 #include "listen/listen.h"
 
-#include "http_main.h"                  /* ap_run_mode */
-
 APLOG_USE_MODULE(mptcp);
 
 /*

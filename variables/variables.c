@@ -7,9 +7,8 @@
 
 #include "variables/variables.h"
 #include "proxy/proxy.h"
-#include "mod_log_config.h"
 
-#include "ap_expr.h"
+#include "mod_log_config.h"
 
 /* The value of a variable for a request, or NULL. */
 static const char *value_of(request_rec *r, const mptcp_variable *variable,
