@@ -140,7 +140,7 @@ static void register_hooks(apr_pool_t *pconf)
      * reads formats after pre_config. */
     ap_hook_pre_config(mptcp_variables_register_log, NULL, NULL,
                        APR_HOOK_REALLY_FIRST);
-    ap_hook_pre_config(mptcp_listen_rewrite, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_pre_config(mptcp_listen_lines, NULL, NULL, APR_HOOK_MIDDLE);
 
     /*
      * check_config: all lines have been read.  Workers first: virtual hosts

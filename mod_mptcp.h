@@ -52,8 +52,8 @@ typedef struct {
 
 /** What is said once, for the whole server. */
 typedef struct {
-    /** MPTCPListen, Listen options=: the listeners, ap_listen_rec * */
-    apr_array_header_t *listeners;
+    /** MPTCPListen, Listen options=: the listeners, see listen/lines.c */
+    apr_hash_t *listeners;
     /** MPTCPListenDefault: 1 On, 0 Off */
     int listen_default;
     /** MPTCPFallback: 1 On, 0 Off */

@@ -20,7 +20,7 @@ static mptcp_global_conf *create_global_conf(apr_pool_t *p)
 {
     mptcp_global_conf *conf = apr_pcalloc(p, sizeof(*conf));
 
-    conf->listeners = apr_array_make(p, 4, sizeof(ap_listen_rec *));
+    conf->listeners = apr_hash_make(p);
     conf->listen_default = 0;
     conf->fallback = 1;
     conf->worker_settings = apr_hash_make(p);

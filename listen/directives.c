@@ -32,49 +32,37 @@ static const char *check_options(apr_pool_t *p, const char *options)
 
 /*
  * MPTCPListen: what Listen does, and a note that the listeners which came of
- * it are to be MPTCP.  A host name may give several, a restart finds old
- * records again and puts them elsewhere in the list: so the new ones are told
- * by the list before and after.
+ * it are to be MPTCP.
  */
 const char *mptcp_listen_directive(cmd_parms *cmd, void *dummy,
                                    int argc, char *const argv[])
 {
-    mptcp_global_conf *conf = mptcp_global();
-    /* left by rewrite_listen() below, if the line said Listen */
-    const char *options = cmd->directive->data;
-    const char *name = options ? "Listen" : cmd->cmd->name;
-    apr_array_header_t *before;
-    ap_listen_rec *lr;
+    /* NULL if the line stands where it may not, within a section */
+    const mptcp_listen_line *line = cmd->directive->data;
+    const char *name = line ? line->name : cmd->cmd->name;
     const char *err = ap_check_cmd_context(cmd, GLOBAL_ONLY);
 
-    if (err) {
-        return err;
+    if (!err && line) {
+        err = line->error;
+        if (!err && line->options) {
+            err = check_options(cmd->pool, line->options);
+        }
     }
-    if (options && (err = check_options(cmd->pool, options))) {
+    if (err || (line && line->is_made)) {
         return err;
     }
     if (argc < 1 || argc > 2) {
         return apr_psprintf(cmd->pool, "%s takes one or two arguments: "
                             LISTEN_GRAMMAR "%s", name,
-                            options ? ", then options=" : "");
-    }
-
-    before = apr_array_make(cmd->temp_pool, 8, sizeof(ap_listen_rec *));
-    for (lr = ap_listeners; lr; lr = lr->next) {
-        APR_ARRAY_PUSH(before, ap_listen_rec *) = lr;
+                            line && line->options ? ", then options=" : "");
     }
     err = ap_set_listener(cmd, dummy, argc, argv);
     if (err) {
         return apr_psprintf(cmd->pool, "%s %s: %s (allowed is "
-                            LISTEN_GRAMMAR ", each address and port once in "
-                            "all Listen and MPTCPListen lines)",
+                            LISTEN_GRAMMAR ", each address and port once)",
                             name, argv[0], err);
     }
-    for (lr = ap_listeners; lr; lr = lr->next) {
-        if (!mptcp_array_has(before, lr)) {
-            APR_ARRAY_PUSH(conf->listeners, ap_listen_rec *) = lr;
-        }
-    }
+    mptcp_listener_want(argv[0], cmd->pool);
     return NULL;
 }
 
@@ -83,73 +71,4 @@ const char *mptcp_listen_default_directive(cmd_parms *cmd, void *dummy,
 {
     mptcp_global()->listen_default = flag;
     return ap_check_cmd_context(cmd, GLOBAL_ONLY);
-}
-
-int mptcp_listener_wanted(const ap_listen_rec *lr)
-{
-    const mptcp_global_conf *conf = mptcp_global();
-
-#ifdef AP_LISTEN_MPTCP
-    if (lr->flags & AP_LISTEN_MPTCP) {
-        return 1;                       /* trunk: Listen's own option */
-    }
-#endif
-    return conf->listen_default == 1
-           || mptcp_array_has(conf->listeners, lr);
-}
-
-/* Trunk has options= of its own. */
-#ifdef AP_LISTEN_MPTCP
-#define HAVE_LISTEN_OPTIONS 1
-#else
-#define HAVE_LISTEN_OPTIONS 0
-#endif
-
-/*
- * Listen ... options=... is trunk's; 2.4's Listen takes it for a protocol, or
- * for one argument too many.  Such a line is made an MPTCPListen line before
- * the tree is walked, with the options where a directive's own data go, so
- * that they are judged where the error can name file and line.
- */
-static void rewrite_listen(ap_directive_t *line, apr_pool_t *p)
-{
-    const char *args = line->args, *kept = "", *options = NULL;
-
-    while (*args) {
-        const char *start = args;
-        const char *word = ap_getword_conf(p, &args);
-
-        if (*kept && ap_cstr_casecmpn(word, "options=", 8) == 0) {
-            /* all of them are judged, as one list */
-            options = options ? apr_pstrcat(p, options, ",", word + 8, NULL)
-                              : word + 8;
-        }
-        else {
-            kept = apr_pstrcat(p, kept, *kept ? " " : "",
-                               apr_pstrmemdup(p, start, args - start), NULL);
-        }
-    }
-    if (options) {
-        line->directive = "MPTCPListen";
-        line->args = kept;
-        line->data = (void *)options;
-    }
-}
-
-/*
- * The whole configuration is in ap_conftree, with Include, Use and IfModule
- * resolved, and none of it has been walked yet.  Only the top level is
- * searched: Listen is not allowed in any other section.
- */
-int mptcp_listen_rewrite(apr_pool_t *pconf, apr_pool_t *plog,
-                         apr_pool_t *ptemp)
-{
-    ap_directive_t *line;
-
-    for (line = ap_conftree; line && !HAVE_LISTEN_OPTIONS; line = line->next) {
-        if (ap_cstr_casecmp(line->directive, "Listen") == 0) {
-            rewrite_listen(line, pconf);
-        }
-    }
-    return OK;
 }

@@ -27,12 +27,29 @@ const char *mptcp_listen_directive(cmd_parms *cmd, void *dummy,
 const char *mptcp_listen_default_directive(cmd_parms *cmd, void *dummy,
                                            int flag);
 
+/* ---- lines.c: what the lines say, before they are walked ----------------- */
+
+/** What is found out about a line; where MPTCPListen's own data go. */
+typedef struct {
+    const char *name;                   /**< Listen or MPTCPListen */
+    const char *options;                /**< what options= says, or NULL */
+    const char *error;                  /**< what is wrong, or NULL */
+    int is_made;                        /**< by another line, of the same */
+} mptcp_listen_line;
+
+/** pre_config: Listen and MPTCPListen lines, seen beside one another. */
+int mptcp_listen_lines(apr_pool_t *pconf, apr_pool_t *plog,
+                       apr_pool_t *ptemp);
+
+/**
+ * The listeners of an address are to be MPTCP.
+ * @param address As ap_set_listener() has taken it
+ * @param p pconf
+ */
+void mptcp_listener_want(const char *address, apr_pool_t *p);
+
 /** Is this listener to be MPTCP by the configuration now read? */
 int mptcp_listener_wanted(const ap_listen_rec *lr);
-
-/** pre_config: Listen lines with options= become MPTCPListen lines. */
-int mptcp_listen_rewrite(apr_pool_t *pconf, apr_pool_t *plog,
-                         apr_pool_t *ptemp);
 
 /* ---- open_logs.c: before and after the MPM binds them ------------------- */
 

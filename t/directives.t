@@ -29,9 +29,7 @@ refused('MPTCPListen 127.0.0.1:port',      qr/MPTCPListen 127\.0\.0\.1:port: .*$
 refused('MPTCPListen 127.0.0.1:0',         qr/MPTCPListen 127\.0\.0\.1:0: .*$allowed/);
 refused('MPTCPListen 127.0.0.1:65536',     qr/MPTCPListen 127\.0\.0\.1:65536: Invalid address or port .*$allowed/);
 refused('MPTCPListen [::1:8001',           qr/MPTCPListen \[::1:8001: .*$allowed/);
-refused("Listen 8001\nMPTCPListen 8001",   qr/MPTCPListen 8001: Cannot define multiple Listeners.*each address and port once/);
-refused("MPTCPListen 8001\nMPTCPListen 8001", qr/MPTCPListen 8001: Cannot define multiple Listeners/);
-refused("MPTCPListen 8001\nListen 8001",   qr/Cannot define multiple Listeners on the same IP:port/);
+refused("MPTCPListen 8001\nMPTCPListen 8001", qr/MPTCPListen 8001: 'MPTCPListen 8001' in line \d+ of \S+ is the same listener; remove one/);
 refused("<VirtualHost *:80>\nMPTCPListen 8001\n</VirtualHost>",
     qr/MPTCPListen cannot occur within <VirtualHost> section/);
 
@@ -49,8 +47,6 @@ refused('Listen 8001 options=', qr/Listen 'options=' names no option: allowed/);
 refused('Listen 8001 http more options=multipathtcp',
     qr/Listen takes one or two arguments: $allowed, then options=/);
 refused('Listen 127.0.0.1 options=multipathtcp', qr/Listen 127\.0\.0\.1: Port must be specified/);
-refused("Listen 8001\nListen 8001 options=multipathtcp",
-    qr/httpd\.conf:.*Listen 8001: Cannot define multiple Listeners/s);
 refused("<VirtualHost *:80>\nListen 8001 options=multipathtcp\n</VirtualHost>",
     qr/Listen (?:cannot occur within <VirtualHost>|requires)/);
 
