@@ -120,6 +120,27 @@ like(accepted('MPTCPEndpoint 10.91.2.2 dev s2'),
 unlike(accepted('MPTCPEndpoint 10.91.2.2 dev s2 signal'), qr/warn|MPTCP/i,
     'nothing is said of one that is right');
 
+# --- All addresses of an interface
+
+accepted('MPTCPEndpoint dev s2 signal', 'MPTCPEndpoint dev s1 subflow fullmesh backup',
+    'MPTCPEndpoint 10.91.2.2 dev s2 signal backup');
+refused('MPTCPEndpoint dev', qr/dev : .*name of an interface/);
+refused(['MPTCPEndpoint dev s2 signal', 'MPTCPEndpoint dev s2 subflow'],
+    qr/dev s2: there is a line for the interface already/);
+refused('MPTCPEndpoint dev s2 id 3 signal', qr/dev s2: id goes with one address/);
+refused('MPTCPEndpoint dev s2 signal fullmesh', qr/exclude each other/);
+like(accepted('MPTCPEndpoint dev s2'), qr/MPTCPEndpoint dev s2 .*does nothing else/,
+    'one without a flag does nothing');
+
+# --- Mistakes that look right
+
+refused("MPTCPEndpoint $_", qr/dev signal: allowed is the name of an interface/)
+    for '10.91.2.2 dev signal', 'dev signal';
+refused('MPTCPEndpoint 10.91.2.2 dev id 3 signal', qr/dev id: allowed is the name/);
+like(accepted("MPTCPEndpoint $_ signal"), qr/MPTCPEndpoint \Q$_\E: .*connects to itself/,
+    "$_ is taken, and a warning says what is wrong") for '127.0.0.1', '::1';
+unlike(accepted('MPTCPEndpoint 127.0.0.1 subflow'), qr/itself/, 'but not of what is not announced');
+
 # --- The kernel has not been touched by any of it
 
 is_deeply([$lab->endpoints('server')], [], 'there are no endpoints');

@@ -143,6 +143,14 @@ like(join("\n", said('10.92.4.')), qr/addresses more than the 8 that the kernel 
 $httpd->stop;
 is(endpoints(), '', 'a stop removes all');
 
+# --- An address that is on another interface than the line says
+
+$httpd->set_conf("MPTCPListen 80\nMPTCPEndpoint 10.91.2.2 dev s1 signal\n");
+$httpd->start or BAIL_OUT($httpd->error_log);
+like(join("\n", said('10.91.2.2 dev s1')), qr/the address is on s2; write 'dev s2'/,
+    'dev of an interface without the address: what to write');
+$httpd->stop;
+
 # --- Somebody else's in the way
 
 $lab->endpoint('server', '10.91.2.2', dev => 's2', 'subflow');

@@ -141,6 +141,26 @@ like(substr($httpd->error_log, $length), qr/recognised 1 endpoint/, '    the nex
 $httpd->stop;
 is(join("\n", $lab->endpoints('server')), '', '    its stop removes it');
 
+# --- A stop while the end of an answer is in the kernel's hands alone
+
+configure($httpd, 'MPTCPListen 80', $first);
+open my $small, '>', $httpd->docroot . '/small' or die "small: $!";
+truncate $small, 150_000 or die "small: $!";
+close $small;
+my @slow = map { [qw(tc qdisc replace dev s1 root tbf burst 16kb latency 1s rate), $_] } '1mbit', '40mbit';
+$lab->run('server', @{ $slow[0] });
+starts($httpd);
+my $download = MPTCP::Client->start(lab => $lab, ns => 'client', path => '/small',
+    host => '10.91.1.2', port => 80, mptcp => 1, timeout => 20);
+$download->wait_bytes(20_000);
+$httpd->stop;
+ok(!$download->done, 'a stop in the middle of an answer that httpd has written');
+is($download->wait->{bytes}, 150_000, '    all of it arrives');
+$lab->run('server', @{ $slow[1] });
+starts($httpd);
+$httpd->stop;
+is(join("\n", $lab->endpoints('server')), '', '    another start and stop leave nothing');
+
 # --- Two servers with the same line: the one that made it stops
 
 my @pair = map { server(conf => "MPTCPListen $_\n$first\n") } 90, 80;
