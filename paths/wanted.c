@@ -19,7 +19,8 @@
 
 /*
  * Lines, by their place in the configuration, whose address has been on this
- * host.  The parent's.
+ * host.  Threads of a child may find that out at the same time; nothing else
+ * is ordered by it.
  */
 static int was_here[MPTCP_ENDPOINTS_MAX];
 
@@ -27,6 +28,24 @@ void mptcp_wanted_forget(void)
 {
     memset(was_here, 0, sizeof(was_here));
 }
+
+static void note_here(int line)
+{
+    __atomic_store_n(&was_here[line], 1, __ATOMIC_RELAXED);
+}
+
+static int has_been_here(int line)
+{
+    return __atomic_load_n(&was_here[line], __ATOMIC_RELAXED);
+}
+
+/* What is being found out. */
+typedef struct {
+    apr_pool_t *p;
+    const mptcp_global_conf *conf;
+    struct ifaddrs *addresses;          /* NULL where they cannot be read */
+    apr_array_header_t *wanted;         /* mptcp_wanted */
+} finding;
 
 /* May the address be another's, which a router translates? */
 static int may_be_translated(const mptcp_wanted_endpoint *line)
@@ -39,10 +58,9 @@ static int may_be_translated(const mptcp_wanted_endpoint *line)
               == MPTCP_PM_ADDR_FLAG_SIGNAL;
 }
 
-static mptcp_wanted *add_wanted(apr_array_header_t *wanted, int line,
-                                const mptcp_endpoint *ep)
+static mptcp_wanted *add_wanted(finding *f, int line, const mptcp_endpoint *ep)
 {
-    mptcp_wanted *one = apr_array_push(wanted);
+    mptcp_wanted *one = apr_array_push(f->wanted);
 
     memset(one, 0, sizeof(*one));
     one->endpoint = *ep;
@@ -63,44 +81,39 @@ static int is_address(const struct sockaddr *sa, const mptcp_endpoint *ep)
              == 0;
 }
 
-/* Which interface has the address: the one named, and up, if possible. */
-static void look_at_interface(apr_pool_t *p, mptcp_wanted *one,
-                              const char *dev)
+/* Which interface has the address: the one named, if it is that. */
+static void look_at_interface(finding *f, mptcp_wanted *one, const char *dev)
 {
     const unsigned int up = IFF_UP | LOWER_UP;
-    struct ifaddrs *list, *ifa;
+    const struct ifaddrs *ifa;
 
-    if (getifaddrs(&list) != 0) {
-        return;
-    }
-    for (ifa = list; ifa; ifa = ifa->ifa_next) {
+    for (ifa = f->addresses; ifa; ifa = ifa->ifa_next) {
         if (is_address(ifa->ifa_addr, &one->endpoint)) {
             int is_named = !dev || strcmp(ifa->ifa_name, dev) == 0;
+            const char *name = apr_pstrdup(f->p, ifa->ifa_name);
 
-            one->other_dev = is_named ? NULL : apr_pstrdup(p, ifa->ifa_name);
-            one->down_dev = (ifa->ifa_flags & up) == up
-                            ? NULL : apr_pstrdup(p, ifa->ifa_name);
+            one->other_dev = is_named ? NULL : name;
+            one->down_dev = (ifa->ifa_flags & up) == up ? NULL : name;
             if (is_named) {
                 break;
             }
         }
     }
-    freeifaddrs(list);
 }
 
-static void want_address(apr_pool_t *p, apr_array_header_t *wanted, int number,
+static void want_address(finding *f, int number,
                          const mptcp_wanted_endpoint *line, int ifindex)
 {
-    mptcp_wanted *one = add_wanted(wanted, number, &line->endpoint);
+    mptcp_wanted *one = add_wanted(f, number, &line->endpoint);
 
     one->endpoint.ifindex = ifindex;
     one->missing = line->dev && !ifindex ? ENODEV
                    : mptcp_address_try(&one->endpoint);
     if (one->missing == APR_SUCCESS) {
-        was_here[number] = 1;
-        look_at_interface(p, one, line->dev);
+        note_here(number);
+        look_at_interface(f, one, line->dev);
     }
-    else if (one->missing == EADDRNOTAVAIL && !was_here[number]
+    else if (one->missing == EADDRNOTAVAIL && !has_been_here(number)
              && may_be_translated(line)) {
         one->missing = APR_SUCCESS;
         one->is_translated = 1;
@@ -123,65 +136,74 @@ static int has_line(const mptcp_global_conf *conf, const mptcp_endpoint *ep)
 }
 
 /* All addresses of an interface, as long as there is room. */
-static void want_interface(apr_pool_t *p, apr_array_header_t *wanted,
-                           int number, const mptcp_global_conf *conf,
-                           int ifindex)
+static void want_interface(finding *f, int number,
+                           const mptcp_wanted_endpoint *line, int ifindex)
 {
-    const mptcp_wanted_endpoint *line
-        = &APR_ARRAY_IDX(conf->endpoints, number, mptcp_wanted_endpoint);
     apr_array_header_t *addresses;
     mptcp_wanted *one = NULL;
     int i, left_out = 0;
 
-    if (ifindex && mptcp_host_addresses(p, ifindex, &addresses)
+    if (ifindex && mptcp_host_addresses(f->p, ifindex, &addresses)
                    == APR_SUCCESS) {
         for (i = 0; i < addresses->nelts; i++) {
             mptcp_endpoint *ep = &APR_ARRAY_IDX(addresses, i, mptcp_endpoint);
 
-            if (has_line(conf, ep)) {
+            if (has_line(f->conf, ep)) {
                 continue;
             }
-            if (wanted->nelts == MPTCP_ENDPOINTS_MAX) {
+            if (f->wanted->nelts >= MPTCP_ENDPOINTS_MAX) {
                 left_out++;
                 continue;
             }
             ep->flags = line->endpoint.flags;
-            one = add_wanted(wanted, number, ep);
-            look_at_interface(p, one, line->dev);
+            ep->port = line->endpoint.port;
+            one = add_wanted(f, number, ep);
+            look_at_interface(f, one, line->dev);
         }
     }
     if (!one) {
-        one = add_wanted(wanted, number, &line->endpoint);
+        one = add_wanted(f, number, &line->endpoint);
         one->endpoint.ifindex = ifindex;
         one->missing = left_out ? ERANGE : ifindex ? EADDRNOTAVAIL : ENODEV;
     }
     one->left_out = left_out;
 }
 
+/* The lines of one kind: for an address, or for an interface. */
+static void want_lines(finding *f, int of_interfaces)
+{
+    int i;
+
+    for (i = 0; i < f->conf->endpoints->nelts; i++) {
+        const mptcp_wanted_endpoint *line
+            = &APR_ARRAY_IDX(f->conf->endpoints, i, mptcp_wanted_endpoint);
+        int ifindex = line->dev ? (int)if_nametoindex(line->dev) : 0;
+
+        if ((line->endpoint.family == AF_UNSPEC) != of_interfaces) {
+            continue;
+        }
+        if (of_interfaces) {
+            want_interface(f, i, line, ifindex);
+        }
+        else {
+            want_address(f, i, line, ifindex);
+        }
+    }
+}
+
 apr_array_header_t *mptcp_wanted_now(apr_pool_t *p,
                                      const mptcp_global_conf *conf)
 {
-    apr_array_header_t *wanted = apr_array_make(p, MPTCP_ENDPOINTS_MAX,
-                                                sizeof(mptcp_wanted));
-    int i;
+    finding f = { .p = p, .conf = conf };
 
-    for (i = 0; i < conf->endpoints->nelts; i++) {
-        const mptcp_wanted_endpoint *line
-            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
-        int ifindex = line->dev ? (int)if_nametoindex(line->dev) : 0;
-
-        if (line->endpoint.family != AF_UNSPEC) {
-            want_address(p, wanted, i, line, ifindex);
-        }
+    f.wanted = apr_array_make(p, MPTCP_ENDPOINTS_MAX, sizeof(mptcp_wanted));
+    if (getifaddrs(&f.addresses) != 0) {
+        f.addresses = NULL;
     }
-    for (i = 0; i < conf->endpoints->nelts; i++) {
-        const mptcp_wanted_endpoint *line
-            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
-        int ifindex = line->dev ? (int)if_nametoindex(line->dev) : 0;
-
-        if (line->endpoint.family == AF_UNSPEC) {
-            want_interface(p, wanted, i, conf, ifindex);
-        }
+    want_lines(&f, 0);
+    want_lines(&f, 1);
+    if (f.addresses) {
+        freeifaddrs(f.addresses);
     }
-    return wanted;
+    return f.wanted;
 }
