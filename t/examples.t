@@ -210,6 +210,11 @@ sub works_as_the_readme_checks {
 # The client's host is the proxy's; whoever asks it speaks TCP.
 sub reverse_proxy {
     my $backend = announced('two-uplinks');
+    $lab->hosts(<<'END');
+127.0.0.1 localhost
+10.91.1.2 backend.example.com
+10.91.2.2 backend.example.com
+END
     my $proxy   = serve('reverse-proxy', 'client', "Listen 80\n" . example('reverse-proxy'));
     uses_both('reverse-proxy', host => '127.0.0.1', mptcp => 0, path => '/app/file');
     return;
