@@ -170,6 +170,7 @@ static void register_hooks(apr_pool_t *pconf)
     /* post_config: all modules are loaded, and there is one thread. */
     ap_hook_post_config(begin_counters, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(mptcp_proxy_redirect, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(mptcp_blackhole_prepare, NULL, NULL, APR_HOOK_MIDDLE);
     /* last of all, when no other module will find fault any more; it takes
      * privileges that the children will not have */
     ap_hook_post_config(apply_and_report, NULL, NULL, APR_HOOK_REALLY_LAST);
@@ -177,6 +178,7 @@ static void register_hooks(apr_pool_t *pconf)
     /* ---- While the server runs, in the parent, every ten seconds. ---- */
 
     ap_hook_monitor(mptcp_paths_follow, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_monitor(mptcp_blackhole_follow, NULL, NULL, APR_HOOK_MIDDLE);
 
     /*
      * ---- In a new child, after it has become another user, by which it loses

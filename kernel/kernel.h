@@ -146,6 +146,21 @@ int mptcp_connection_subflows(int fd);
 /** A state in a word; NULL for UNKNOWN. */
 const char *mptcp_state_text(mptcp_state state);
 
+/* ---- netstat.c: counters of this network namespace ---------------------- */
+
+/** How many connections the kernel has begun since boot, for all programs. */
+typedef struct {
+    apr_uint64_t asked;                 /**< by MPTCP */
+    apr_uint64_t withheld;              /**< by TCP, as it had given MPTCP up */
+    apr_uint64_t given_up;              /**< how often it has */
+} mptcp_begun;
+
+/**
+ * @return APR_SUCCESS; APR_ENOTIMPL where it has no such counters, and never
+ *         gives MPTCP up (before Linux 6.12); or an errno
+ */
+apr_status_t mptcp_begun_read(mptcp_begun *begun);
+
 /* ---- netlink.c: one exchange with the kernel by libnl-3 ----------------- */
 
 /* libnl's, which need not be included for these */

@@ -132,6 +132,25 @@ apr_status_t mptcp_lifeline_pollset(apr_pollset_t *set,
 void mptcp_lifeline_tunnel(const proxy_tunnel_rec *tunnel);
 #endif
 
+/* ---- blackhole.c: MPTCP that the kernel has given up -------------------- */
+
+/** post_config: it is looked for from now on, if a worker wants MPTCP. */
+int mptcp_blackhole_prepare(apr_pool_t *pconf, apr_pool_t *plog,
+                            apr_pool_t *ptemp, server_rec *s);
+
+/** monitor: the log is told when it begins and when it ends. */
+int mptcp_blackhole_follow(apr_pool_t *pconf, server_rec *s);
+
+/**
+ * Has the kernel given MPTCP up for new connections, at this moment?
+ * @param given_up Set to that, if it is known
+ * @return 0: the kernel never does, or nobody asks
+ */
+int mptcp_blackhole_known(int *given_up);
+
+/** What that means, and what to write. */
+const char *mptcp_blackhole_text(apr_pool_t *p);
+
 /* ---- backend.c: the connection that served a proxied request ------------ */
 
 /** The output filter by which MPTCP_BACKEND gets into the environment. */

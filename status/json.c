@@ -10,6 +10,7 @@
 
 #include "status/status.h"
 #include "paths/paths.h"
+#include "proxy/proxy.h"
 
 #include "http_protocol.h"
 
@@ -303,6 +304,7 @@ static void write_json(output *out, json_t *value, size_t flags)
 static json_t *head(const status_report *report)
 {
     json_t *object = json_object();
+    int given_up;
 
     set_number(object, "schema", SCHEMA);
     set_text(object, "server", report->p, ap_get_server_banner());
@@ -314,6 +316,9 @@ static json_t *head(const status_report *report)
     set_text(object, "mptcp", report->p, status_state_text(report->state));
     json_object_set_new(object, "listeners", listeners_json(report));
     json_object_set_new(object, "workers", workers_json(report));
+    json_object_set_new(object, "blackhole",
+                        mptcp_blackhole_known(&given_up)
+                        ? json_boolean(given_up) : json_null());
     json_object_set_new(object, "path_manager", path_manager_json(report));
     json_object_set_new(object, "obstacles", obstacles(report));
     return object;

@@ -376,6 +376,11 @@ static void check_endpoints(const host_report *r)
  */
 static void check_backends(const host_report *r)
 {
+    int given_up;
+
+    if (mptcp_blackhole_known(&given_up) && given_up) {
+        obstacle(r, "%s", mptcp_blackhole_text(r->p));
+    }
     if (r->connecting == 0
         && r->limits.value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] == 0) {
         obstacle(r, "no connection to a backend gets a second path: no "

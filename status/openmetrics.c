@@ -10,6 +10,7 @@
  */
 
 #include "status/status.h"
+#include "proxy/proxy.h"
 
 #include "http_protocol.h"
 
@@ -211,6 +212,7 @@ static int accepts_openmetrics(request_rec *r)
 void status_openmetrics(request_rec *r, const status_report *report)
 {
     const writer w = { r, accepts_openmetrics(r) };
+    int given_up;
 
     apr_table_mergen(r->headers_out, "Vary", "Accept");
     ap_set_content_type(r, w.is_openmetrics
@@ -225,6 +227,10 @@ void status_openmetrics(request_rec *r, const status_report *report)
               report->listeners->nelts);
     workers_families(&w, (const mptcp_counted *)report->workers->elts,
             report->workers->nelts);
+    if (mptcp_blackhole_known(&given_up)) {
+        single(&w, "blackhole", "Whether the kernel has given MPTCP "
+               "up for new connections to backends.", given_up);
+    }
     if (report->paths) {
         path_manager_families(&w, report->paths);
     }
