@@ -138,7 +138,7 @@ check-tsan:
 # and there is nothing to be seen in those that start no httpd of their own:
 NOT_UNDER_VALGRIND = $(addprefix t/,listen_change.t soak.t \
     proxy_concurrency.t restarts.t \
-    connection.t docs.t findings.t fuzz.t rate_picture.t)
+    connection.t docs.t findings.t fuzz.t rate_picture.t sandbox.t)
 VALGRIND_TESTS ?= $(filter-out $(NOT_UNDER_VALGRIND),$(wildcard t/*.t))
 
 check-valgrind: all
