@@ -54,13 +54,17 @@ my %survives = (
     'Listen 80 options=multipathtcp'        => 1,
     'Listen 443 https options=multipathtcp' => 0,
     'MPTCPListen 80'                        => 0,
+    "Listen 80\n<IfModule mptcp_module>\nMPTCPListen 80\n</IfModule>" => 1,
     'LogFormat "%{MPTCP}^mp" words'         => 0,
     'Header set X-MPTCP "expr=%{MPTCP}"'    => 0,
     'ProxyPass / http://127.0.0.1:81/ multipathtcp=On' => 0,
 );
 for my $line (sort keys %survives) {
-    my ($status) = checked($line, module => 0);
-    is($status == 0 ? 1 : 0, $survives{$line}, "without the module: $line");
+    my $name = $line =~ s/\n/; /gr;
+    my ($status, $output) = checked($line);
+    is($status, 0, "with the module: $name") or diag $output;
+    ($status) = checked($line, module => 0);
+    is($status == 0 ? 1 : 0, $survives{$line}, "... and without it");
 }
 
 # --- The manual
