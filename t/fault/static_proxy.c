@@ -12,6 +12,7 @@
 static void *create_conf(apr_pool_t *p, server_rec *s)
 {
     proxy_server_conf *conf = apr_pcalloc(p, sizeof(*conf));
+
     conf->workers = apr_array_make(p, 1, sizeof(proxy_worker *));
     conf->balancers = apr_array_make(p, 1, sizeof(proxy_balancer));
     return conf;

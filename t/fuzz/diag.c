@@ -12,7 +12,7 @@
 #include "status/live.c"
 
 #include "fuzz.h"
-#include "kernel.h"
+#include "answers.h"
 
 /* ---- common/counters.c: one listener, which every connection belongs to -------- */
 

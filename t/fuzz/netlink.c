@@ -12,7 +12,7 @@
 #include "kernel/socket.c"
 
 #include "fuzz.h"
-#include "kernel.h"
+#include "answers.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

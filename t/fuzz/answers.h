@@ -8,8 +8,8 @@
  * When no more are there, it is a timeout.
  */
 
-#ifndef FUZZ_KERNEL_H
-#define FUZZ_KERNEL_H
+#ifndef FUZZ_ANSWERS_H
+#define FUZZ_ANSWERS_H
 
 #include <errno.h>
 #include <string.h>
@@ -24,6 +24,7 @@ static uint32_t sequence;
 ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
     const struct nlmsghdr *header = msg->msg_iov[0].iov_base;
+
     sequence = header->nlmsg_seq;
     return (ssize_t)header->nlmsg_len;
 }
@@ -33,6 +34,7 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
     struct sockaddr_nl *from = msg->msg_name;
     size_t length, fits = msg->msg_iov[0].iov_len;
     char *to = msg->msg_iov[0].iov_base;
+
     if (end - at < 2) {
         errno = EAGAIN;
         return -1;
