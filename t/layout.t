@@ -49,6 +49,17 @@ finds({ %proper, 'listen/listen.h' => '', 'kernel/c' => qq{#include "listen/list
 finds({ %proper, 'kernel/kernel.h' => "$proper{'kernel/kernel.h'}int gone(int x,\n         int y);\n" },
     qr{^kernel/kernel\.h declares gone, which kernel does not have$}m);
 finds({ %proper, 'mod_mptcp.h' => "\n" x 200 }, qr{^mod_mptcp\.h has 201 lines: 200 are the most$}m);
+my $table = join '', "| room | has | may call |\n|---|---|---|\n| `mod_mptcp.c` | hooks | all |\n",
+    map({"| `$_` | - | proxy, common, kernel |\n"} qw(proxy_hooks.c variables/)),
+    map({"| `$_/` | - | common, kernel |\n"} qw(listen proxy paths)),
+    "| `status/` | - | listen, proxy, paths, common, kernel |\n",
+    "| `common/` | it (`b.c`) | kernel |\n| `kernel/` | that (`a.c`) | none |\n";
+finds({ %proper, 'CONTRIBUTING.md' => $table });
+finds({ %proper, 'CONTRIBUTING.md' => $table =~ s/`a\.c`/`gone.c`/r },
+    qr{^CONTRIBUTING\.md: kernel/a\.c is not in the table$}m,
+    qr{^CONTRIBUTING\.md: there is no kernel/gone\.c$}m);
+finds({ %proper, 'CONTRIBUTING.md' => $table =~ s/none/all/r },
+    qr{^CONTRIBUTING\.md: whom kernel may call: none$}m);
 done_testing();
 
 # What does it say of these files, .c if they do not say?
@@ -57,13 +68,13 @@ sub finds {
     my $dir   = File::Temp->newdir;
     my @names = sort keys %$files;
     for my $name (@names) {
-        my $file = $name =~ /\.h$/ ? $name : "$name.c";
+        my $file = $name =~ /\./ ? $name : "$name.c";
         make_path("$dir/" . dirname($name), "$dir/objects/" . dirname($name));
         open my $out, '>', "$dir/$file" or die "$file: $!\n";
         print {$out} "$files->{$name}\n";
         close $out or die "$file: $!\n";
     }
-    for my $name (grep { !/\.h$/ } @names) {
+    for my $name (grep { !/\./ } @names) {
         system('cc', '-O0', "-I$dir", '-c', '-o', "$dir/objects/$name.o", "$dir/$name.c") == 0 or die "cc: $?\n";
     }
     my $output = qx{cd $dir && $top/tools/check-layout objects 2>&1};
