@@ -100,7 +100,7 @@ static shared_record *heir_of(shared_limits *shared, int which, int limit)
 }
 
 /* A record goes: what was before it is for its heir to put back. */
-static void hand_over(shared_limits *shared, int which)
+static void leave_limits(shared_limits *shared, int which)
 {
     int i;
 
@@ -155,7 +155,7 @@ static void open_shared(shared_limits *shared)
         }
         else if (mptcp_process_started(record->owner)
                  != record->owner_started) {
-            hand_over(shared, i);       /* it was killed */
+            leave_limits(shared, i);       /* it was killed */
         }
         else {
             i++;
@@ -278,7 +278,7 @@ static apr_status_t set_limits(mptcp_pm_work *work, shared_limits *shared,
      */
     memcpy(work->state->limit, limit, sizeof(limit));
     if (mine >= 0) {
-        hand_over(shared, mine);
+        leave_limits(shared, mine);
     }
     if (wanted && mptcp_limits_wanted(wanted)) {
         add_record(shared, work->state);

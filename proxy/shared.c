@@ -111,7 +111,7 @@ static int in_section(const ap_directive_t *line, const char *prefix)
 }
 
 /* Note a line if it may make a worker. */
-static void read_line(line_reader *reader, const ap_directive_t *line,
+static void note_line(line_reader *reader, const ap_directive_t *line,
                       const server_rec *s)
 {
     worker_line found = { 0 };
@@ -172,7 +172,7 @@ static void read_lines(line_reader *reader, const ap_directive_t *line,
                        server_rec *s)
 {
     for (; line && s; line = line->next) {
-        read_line(reader, line, s);
+        note_line(reader, line, s);
         read_lines(reader, line->first_child,
                    is_line(line, "<VirtualHost")
                    ? server_of(reader->main_server, line) : s);

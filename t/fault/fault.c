@@ -310,7 +310,7 @@ static void hide_subflows(char *data, ssize_t length)
             struct nlattr *attribute = (struct nlattr *)at;
 
             if ((attribute->nla_type & NLA_TYPE_MASK) == 19) {
-                attribute->nla_type = NLA_TYPE_MASK;
+                attribute->nla_type = (__u16)NLA_TYPE_MASK;
             }
             at += NLA_ALIGN(attribute->nla_len);
         }
