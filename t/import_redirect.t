@@ -60,8 +60,8 @@ int call(int n)
 }
 END
 
-# driver one|all 0|1 first.so [second.so]: redirects the first's import, or all,
-# before or after it has been called
+# driver one|all|none 0|1 first.so [second.so]: redirects the first's import, or
+# all, before or after it has been called; or calls it and does no more
 write_file('driver.c', <<'END');
 #include "common/common.h"
 #include <dlfcn.h>
@@ -137,6 +137,10 @@ int main(int argc, char **argv)
             call[i](0);
         }
     }
+    if (strcmp(argv[1], "none") == 0) {
+        printf("%d\n", call[0](1));
+        return 0;
+    }
     before = writable_pages();
     for (i = 0; i < 2; i++) {           /* as if restarted once */
         int n;
@@ -184,6 +188,11 @@ my %linked = (
 my $good = "redirected 1002 own 2 pages 0 back 2 pages 0\n" x 2;
 for my $how (sort keys %linked) {
     compile('-shared', '-fPIC', @{ $linked{$how} }, qw(-o caller.so caller.c -L. -lanswer));
+    # which musl loads since 1.2.4, and crashes on before
+    if ($how =~ /packed/ && driver('none', 0, 'caller.so') ne "2\n") {
+        note "$how: nothing for this C library";
+        next;
+    }
     for my $first (0, 1) {
         is(driver('one', $first, 'caller.so'), $good,
             "$how, " . ($first ? 'called before' : 'not called before'));
