@@ -86,6 +86,8 @@ my %run  = (
     'mobile-downloads' => \&mobile_downloads,
     'multipath'        => sub { announced('multipath') },
     'two-uplinks'      => sub { announced('two-uplinks') },
+    # t/path_manager_nat.t has the router for it
+    'cloud'            => sub { passes('cloud.conf', example('cloud', 's2')) },
     'tls-virtual-host' => \&tls_virtual_host,
     'load-balancer'    => \&load_balancer,
     'reverse-proxy'    => \&reverse_proxy,

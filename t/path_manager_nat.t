@@ -4,6 +4,8 @@
 use strict;
 use warnings;
 
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
 use MPTCP::Client;
 use MPTCP::Httpd;
 use MPTCP::Lab;
@@ -45,10 +47,12 @@ for my $i (1, 2) {
 $lab->run(undef, qw(ip -n server route add default via 10.92.1.1));
 $lab->limits('client', subflows => 2, add_addr_accepted => 2);
 
-my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'server', load => ['headers'], conf => <<'END');
+# the example, whose addresses these are
+my $example = dirname(dirname(abs_path(__FILE__))) . '/conf/examples/cloud.conf';
+my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'server', conf => <<"END");
 SendBufferSize 262144
-MPTCPListen 80
-MPTCPEndpoint 198.51.100.2 signal
+Listen 80
+Include $example
 <Location /mptcp>
     SetHandler mptcp-status
 </Location>
