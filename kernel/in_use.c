@@ -4,8 +4,8 @@
  * Which connections need an address of this host.
  *
  * When an endpoint goes, the kernel ends the subflows that it is the local
- * address of, the first ones of connections too, whether the endpoint was there
- * before them or not (mptcp_pm_rm_subflow(), seen with Linux 6.18).  A
+ * address of, the first ones of connections too, whether the endpoint was
+ * there before them or not (mptcp_pm_rm_subflow(), seen with Linux 6.18).  A
  * connection with another path goes on by that.  One without is not ended: it
  * waits for another path until net.mptcp.close_timeout, in vain mostly.
  *

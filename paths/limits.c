@@ -9,8 +9,8 @@
  * both have stopped, in whatever order.  So servers tell each other what they
  * have set, in a file of /run: its records are in the order of setting, and
  * whoever stops hands what was there before him to the one that has set it
- * over him.  Where there is no such file, as without root, each knows of itself
- * alone, and leaves a limit that somebody has changed since.
+ * over him.  Where there is no such file, as without root, each knows of
+ * itself alone, and leaves a limit that somebody has changed since.
  */
 
 #include "paths/paths.h"
@@ -155,7 +155,7 @@ static void open_shared(shared_limits *shared)
         }
         else if (mptcp_process_started(record->owner)
                  != record->owner_started) {
-            leave_limits(shared, i);       /* it was killed */
+            leave_limits(shared, i);    /* it was killed */
         }
         else {
             i++;

@@ -21,7 +21,7 @@ static const char *other_settings_text(apr_pool_t *p,
                         mptcp_endpoint_text(p, other, NULL), other->id);
 }
 
-/* Linux 6.1 says EINVAL where later ones say what it is: what they would say. */
+/* Linux 6.1 says EINVAL where later ones say more: what they would say. */
 static apr_status_t say_more(apr_status_t rv, const mptcp_endpoint *ep,
                              const apr_array_header_t *present)
 {

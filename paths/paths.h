@@ -126,7 +126,7 @@ typedef struct {
     mptcp_endpoint endpoint;            /**< AF_UNSPEC: of an interface */
     int line;                           /**< its place in the configuration */
     apr_status_t missing;               /**< why the host has none of it */
-    int is_translated;                  /**< the host has it not; a router has */
+    int is_translated;                  /**< it may be a router's */
     int left_out;                       /**< addresses there was no room for */
     const char *other_dev;              /**< which has it, not the one named */
     const char *down_dev;               /**< which has it, and is down */

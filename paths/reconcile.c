@@ -4,15 +4,15 @@
  * The kernel's endpoints are brought to what is wanted, and back.
  *
  * Endpoints belong to the network namespace, not to a process.  So it is
- * remembered what this server has added (state.c), and nothing else is changed:
- * an endpoint is ours only if we added it and the kernel still has just that
- * one; an equal one that was there before is used and left.  Only differences
- * are applied, so a reload does not touch what stays.
+ * remembered what this server has added (state.c), and nothing else is
+ * changed: an endpoint is ours only if we added it and the kernel still has
+ * just that one; an equal one that was there before is used and left.  Only
+ * differences are applied, so a reload does not touch what stays.
  *
- * No running connection is cut: what is wanted no more, but is the only path of
- * a connection, whoever's, stays (kernel/in_use.c) and is looked at again every
- * ten seconds or so.  Between looking and removing a connection may come: a
- * moment in which the kernel has not begun to manage its paths either.
+ * No running connection is cut: what is wanted no more, but is the only path
+ * of a connection, whoever's, stays (kernel/in_use.c) and is looked at again
+ * every ten seconds or so.  Between looking and removing a connection may
+ * come: a moment in which the kernel mostly has not begun to manage its paths.
  *
  * All of it happens in the parent, in a single thread.
  */
@@ -31,7 +31,7 @@ static struct {
 /* Endpoints that had to stay, and of which that has been said: by their id. */
 static unsigned char said_kept[256];
 
-/* Is there anything that may be done later, though the host does not change? */
+/* May anything be done later, though the host does not change? */
 static int again;
 
 /* The ids that are given to ours. */
@@ -262,8 +262,8 @@ static apr_status_t remove_unwanted(mptcp_pm_work *work,
 /*
  * An id for an endpoint of ours: from 129 upwards and round, where the kernel
  * begins at 1, so that no endpoint of another's is taken for one of ours that
- * was there before.  Not soon the one of an endpoint that has just gone: a peer
- * may not have heard of that yet.
+ * was there before.  Not soon the one of an endpoint that has just gone: a
+ * peer may not have heard of that yet.
  */
 static int choose_id(mptcp_pm_work *work)
 {
@@ -481,9 +481,9 @@ static const char *dev_of(const mptcp_wanted *one)
 }
 
 /*
- * While the server runs, what was in force and has been deleted by hand is not
- * added again before the next reload; but what was not in force, what has been
- * removed just now, and what has come to an interface.
+ * While the server runs: what was not in force, what has been removed just now
+ * to be added in another way, and what has come to an interface.  What has
+ * been deleted by hand is added again by a reload alone.
  */
 static int is_to_be_added(const mptcp_pm_work *work, const mptcp_wanted *one)
 {
