@@ -16,7 +16,6 @@
 #include "common/common.h"
 
 #include "apr_shm.h"
-#include "apr_uri.h"
 
 #include <stdlib.h>
 
@@ -112,7 +111,7 @@ static mptcp_counter *get_counter(process_rec *process, int kind,
         if (rv != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_ERR, rv, ap_server_conf,
                          "no shared memory for counters: %s is not counted",
-                         name);
+                         mptcp_shown_name(process->pool, name));
             return NULL;
         }
         r->next_free = (mptcp_counter *)
@@ -129,12 +128,22 @@ static mptcp_counter *get_counter(process_rec *process, int kind,
 
 const char *mptcp_shown_name(apr_pool_t *p, const char *name)
 {
-    apr_uri_t uri;
+    /* not parsed: that of a ProxyPassMatch is a pattern, and may be no URL */
+    const char *user = ap_strstr_c(name, "://");
+    const char *password, *host, *end;
 
-    if (apr_uri_parse(p, name, &uri) != APR_SUCCESS || !uri.password) {
+    if (!user) {
         return name;
     }
-    return apr_uri_unparse(p, &uri, 0);
+    user += 3;
+    end = user + strcspn(user, "/?#");
+    for (host = end; host > user && host[-1] != '@'; host--);
+    password = memchr(user, ':', host - user);
+    if (!password) {
+        return name;
+    }
+    return apr_psprintf(p, "%.*s:XXXXXXXX@%s", (int)(password - name), name,
+                        host);
 }
 
 int mptcp_counters_begin(apr_pool_t *pconf, apr_pool_t *plog,

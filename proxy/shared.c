@@ -292,8 +292,8 @@ static void compare(line_reader *reader, const worker_line *line)
                  "worker %s of %s:%d, which connects by %s. Write "
                  "multipathtcp=%s there%s",
                  line->line->filename, line->line->line_num, line->value,
-                 mptcp_worker_name(worker), maker->line->filename,
-                 maker->line->line_num,
+                 mptcp_shown_name(reader->p, mptcp_worker_name(worker)),
+                 maker->line->filename, maker->line->line_num,
                  mptcp_worker_wants(worker, line->s) ? "MPTCP" : "TCP",
                  line->value, other);
 }
@@ -316,8 +316,9 @@ static void compare_members(line_reader *reader, const worker_line *line)
             const proxy_worker *member = APR_ARRAY_IDX(balancer->workers, j,
                                                        proxy_worker *);
 
-            if (strcmp(mptcp_worker_name(member),
-                       mptcp_worker_name(worker)) == 0
+            const char *name = mptcp_worker_name(member);
+
+            if (strcmp(name, mptcp_worker_name(worker)) == 0
                 && mptcp_worker_wants(member, line->s)
                    != mptcp_worker_wants(worker, line->s)) {
                 ap_log_error(APLOG_MARK, APLOG_WARNING, 0, line->s,
@@ -325,7 +326,8 @@ static void compare_members(line_reader *reader, const worker_line *line)
                              "member %s of %s: write it in the BalancerMember "
                              "line", line->line->filename,
                              line->line->line_num, line->value,
-                             mptcp_worker_name(member), balancer->s->name);
+                             mptcp_shown_name(reader->p, name),
+                             balancer->s->name);
             }
         }
     }

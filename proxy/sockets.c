@@ -50,21 +50,23 @@ static int is_first_refusal(void)
 }
 
 /* What the log is told when the kernel refuses an MPTCP socket. */
-static void say_refused(apr_status_t refused, int fallback)
+static void say_refused(apr_status_t refused, int fallback, apr_pool_t *p)
 {
+    const proxy_worker *worker = connecting.worker;
     const char *whose = "worker";
     const char *name;
 
-    if (connecting.worker) {
-        name = mptcp_worker_name(mptcp_worker_checked(connecting.worker));
+    if (!is_first_refusal()) {
+        return;
+    }
+    if (worker) {
+        name = mptcp_worker_name(mptcp_worker_checked(worker));
+        name = mptcp_shown_name(p, name);
     }
     else {
         whose = "CONNECT of server";
         name = connecting.s->server_hostname ? connecting.s->server_hostname
                                              : "(no name)";
-    }
-    if (!is_first_refusal()) {
-        return;
     }
     if (fallback) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, refused, connecting.s,
@@ -105,7 +107,7 @@ apr_status_t mptcp_backend_socket(apr_socket_t **sd, int family, int type,
     }
     fallback = mptcp_global()->fallback;
     connecting.made = APR_PROTO_TCP;
-    say_refused(rv, fallback);
+    say_refused(rv, fallback, p);
     if (!fallback) {
         return rv;
     }
