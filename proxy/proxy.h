@@ -41,6 +41,7 @@ int mptcp_workers_name(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
 typedef struct {
     const char *name;                   /**< to be shown: without a password */
     int is_mptcp;
+    int is_loopback;                    /**< its backend is at 127.0.0.1 */
 } mptcp_worker_wish;
 
 /** From check_config on: those of all servers, mptcp_worker_wish, by name. */

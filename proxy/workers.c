@@ -327,6 +327,15 @@ static int by_name(const void *va, const void *vb)
     return order ? order : a->is_mptcp - b->is_mptcp;
 }
 
+/* By what is written: a name is looked up when there is a request for it. */
+static int is_loopback(const proxy_worker *worker)
+{
+    const char *host = worker->s->hostname;
+
+    return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0
+           || ap_cstr_casecmp(host, "localhost") == 0;
+}
+
 apr_array_header_t *mptcp_workers_list(apr_pool_t *p)
 {
     apr_array_header_t *list = apr_array_make(p, 8, sizeof(mptcp_worker_wish));
@@ -342,6 +351,7 @@ apr_array_header_t *mptcp_workers_list(apr_pool_t *p)
         worker = key;
         one->name = mptcp_shown_name(p, mptcp_worker_name(*worker));
         one->is_mptcp = *(const int *)setting;
+        one->is_loopback = is_loopback(*worker);
     }
     qsort(list->elts, list->nelts, sizeof(mptcp_worker_wish), by_name);
     return list;

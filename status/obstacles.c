@@ -371,6 +371,33 @@ static void check_endpoints(const host_report *r)
 }
 
 /*
+ * Connections to 127.0.0.1 have no second path, but the kernel tries one from
+ * each endpoint that is subflow: it asks for 127.0.0.1 by ARP on the endpoint's
+ * interface (Linux 6.18).
+ */
+static void check_loopback(const host_report *r)
+{
+    const apr_array_header_t *list = mptcp_workers_list(r->p);
+    const char *names = NULL;
+    int i;
+
+    for (i = 0; i < list->nelts; i++) {
+        const mptcp_worker_wish *one = &APR_ARRAY_IDX(list, i,
+                                                      mptcp_worker_wish);
+
+        if (one->is_mptcp && one->is_loopback) {
+            names = names ? apr_pstrcat(r->p, names, ", ", one->name, NULL)
+                          : one->name;
+        }
+    }
+    if (names && r->connecting > 0) {
+        obstacle(r, "backends on this host have no second path, and each "
+                 "connection tries those of the subflow endpoints in vain; "
+                 "write 'multipathtcp=Off' for %s", names);
+    }
+}
+
+/*
  * This is the side that begins connections to backends: it needs an address
  * to connect second paths from, or one to connect them to.
  */
@@ -381,6 +408,7 @@ static void check_backends(const host_report *r)
     if (mptcp_blackhole_known(&given_up) && given_up) {
         obstacle(r, "%s", mptcp_blackhole_text(r->p));
     }
+    check_loopback(r);
     if (r->connecting == 0
         && r->limits.value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] == 0) {
         obstacle(r, "no connection to a backend gets a second path: no "
