@@ -270,6 +270,34 @@ warns([on_old_kernel('netlink', \@lines)], 'netlink sockets are forbidden',
     qr/no effect: .*add AF_NETLINK to RestrictAddressFamilies/);
 warns([on_old_kernel('laminar', \@lines)], 'a kernel that does not know laminar',
     qr/fd91:2::2 laminar: this kernel does not know laminar/, qr/write subflow or fullmesh/);
+
+# One that takes the endpoint without the flag: it is httpd's own all the same.
+{
+    my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'server',
+        before => ['env', "LD_PRELOAD=$old_kernel", 'LACK=flags']);
+    my $configure = sub { $httpd->set_conf(join "\n", @_) };
+    $configure->(@lines);
+    ok($httpd->start, 'a kernel that drops laminar') or diag $httpd->error_log;
+    my ($has) = grep {/fd91:2::2/} $lab->endpoints('server');
+    unlike($has // 'none', qr/none|laminar|rawflags/, '    has the endpoint without it');
+    ok($httpd->graceful, '    a reload');
+    is((grep {/fd91:2::2/} $lab->endpoints('server'))[0], $has, '    leaves it');
+    my @warnings = $httpd->error_log =~ /\[mptcp:warn\] (.*)/g;
+    is(scalar @warnings, 1, '    one warning') or diag join "\n", @warnings;
+    like($warnings[0] // '', qr/fd91:2::2 laminar: this kernel does not know laminar/, '    says why');
+    $configure->(@well);
+    ok($httpd->graceful, '    a reload without the line');
+    is(scalar(grep {/fd91:2::2/} $lab->endpoints('server')), 0, '    removes it');
+    $configure->(@lines);
+    $httpd->graceful or BAIL_OUT($httpd->error_log);
+    kill 'KILL', $httpd->pid;
+    $httpd->stop;
+    $configure->(@well);
+    $httpd->start or BAIL_OUT($httpd->error_log);
+    is(scalar(grep {/fd91:2::2/} $lab->endpoints('server')), 0,
+        '    a crash and a start without the line, too');
+    $httpd->stop;
+}
 is_deeply([on_old_kernel('family', ['MPTCPListen 80'])], [],
     'a kernel without the family, and nothing asked of it: no warning');
 
@@ -320,6 +348,15 @@ int genl_ctrl_resolve(void *sock, const char *name)
 {
     int (*real)(void *, const char *) = dlsym(RTLD_NEXT, "genl_ctrl_resolve");
     return lacks("family") ? -12 /* NLE_OBJ_NOTFOUND */ : real(sock, name);
+}
+
+int nla_put_u32(void *message, int type, unsigned int value)
+{
+    int (*real)(void *, int, unsigned int) = dlsym(RTLD_NEXT, "nla_put_u32");
+    if (type == 6 && lacks("flags")) {  /* MPTCP_PM_ADDR_ATTR_FLAGS */
+        value &= ~0x20;                 /* laminar */
+    }
+    return real(message, type, value);
 }
 
 int getsockopt(int fd, int level, int option, void *value, socklen_t *length)
