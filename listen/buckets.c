@@ -8,19 +8,51 @@
 
 #include "listen/listen.h"
 
+#include "unixd.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
 APLOG_USE_MODULE(mptcp);
 
 /* ListenCoresBucketsRatio is core's own setting, which it tells nobody. */
-int mptcp_listen_has_buckets(void)
+static int buckets_ratio(void)
 {
     const ap_directive_t *line;
+    int ratio = 0;
 
     for (line = ap_conftree; line; line = line->next) {
         if (ap_cstr_casecmp(line->directive, "ListenCoresBucketsRatio") == 0) {
-            return 1;
+            ratio = atoi(line->args);
         }
     }
-    return 0;
+    return ratio;
+}
+
+int mptcp_listen_buckets(void)
+{
+    int ratio = buckets_ratio();
+    long cores;
+
+    if (ap_exists_config_define("ONE_PROCESS")
+        || ap_exists_config_define("DEBUG")) {
+        return 1;
+    }
+    if (ap_unixd_mpm_get_retained_data()->was_graceful) {
+        return mptcp_listen_buckets_before();
+    }
+    if (ratio <= 0 || ap_have_so_reuseport <= 0) {
+        return 1;
+    }
+    cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores / ratio > 1 ? (int)(cores / ratio) : 1;
+}
+
+int mptcp_listen_buckets_before(void)
+{
+    int before = ap_unixd_mpm_get_retained_data()->num_buckets;
+
+    return before > 1 ? before : 1;
 }
 
 #ifdef AP_LISTEN_MPTCP
@@ -60,7 +92,7 @@ int mptcp_duplicates_end(apr_pool_t *pconf, server_rec *s)
                                       apr_pool_cleanup_null);
         }
     }
-    return mptcp_listen_has_buckets() ? deferred : 0;
+    return mptcp_listen_buckets() > 1 ? deferred : 0;
 }
 
 #else

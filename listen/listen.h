@@ -110,8 +110,15 @@ int mptcp_listener_is_inherited(const ap_listen_rec *lr,
 
 /* ---- buckets.c: ListenCoresBucketsRatio --------------------------------- */
 
-/** Are there to be buckets? */
-int mptcp_listen_has_buckets(void);
+/**
+ * How many buckets the MPM is going to have.  Before its open_logs: it does
+ * not settle the number anew at a graceful restart, and the directive gives
+ * just one where there are few processors.
+ */
+int mptcp_listen_buckets(void);
+
+/** How many it has had, before its open_logs of now. */
+int mptcp_listen_buckets_before(void);
 
 /**
  * To be called before the MPM's open_logs: have core make duplicates of MPTCP
@@ -139,25 +146,42 @@ int mptcp_listener_has_twin(const ap_listen_rec *lr, process_rec *process);
 
 /**
  * To be called before the MPM's open_logs, for a bound listener of the wrong
- * protocol: put a new socket for core to bind beside the old one.
+ * protocol which has no twin: put a new socket for core to bind beside the old
+ * one.
  * @param wanted Is it to be MPTCP?
- * @param buckets Is ListenCoresBucketsRatio in force?
+ * @param grouped Is it in a group of more than core's one socket, or was it?
+ * @return Why it stays as it is, and keeps nothing of the attempt
  */
-void mptcp_listener_change(ap_listen_rec *lr, int wanted, int buckets,
-                           process_rec *process);
+apr_status_t mptcp_listener_change(ap_listen_rec *lr, int wanted, int grouped,
+                                   process_rec *process, apr_pool_t *ptemp);
 
 /**
- * To be called before the MPM's open_logs where ListenCoresBucketsRatio is in
- * force: of each pair of sockets that earlier changes made, keep the one that
- * is wanted.
+ * To be called before the MPM's open_logs where there are to be several
+ * buckets: of each pair of sockets that earlier changes made, keep the one
+ * that is wanted.
  */
-void mptcp_listener_part_twins(process_rec *process);
+void mptcp_listener_part_twins(process_rec *process, apr_pool_t *ptemp);
 
 /**
  * To be called after the MPM's open_logs: send new connections to the socket
  * of the wanted protocol, wherever an address has one of each.
+ * @return One that is to be MPTCP and could not be steered, or NULL
  */
-void mptcp_listener_steer(process_rec *process);
+const ap_listen_rec *mptcp_listener_steer(process_rec *process,
+                                          apr_pool_t *ptemp);
+
+/* ---- descriptors.c: how many of them a reload may take ------------------ */
+
+/** To be called once a configuration, in open_logs. */
+void mptcp_descriptors_watch(apr_pool_t *pconf, process_rec *process);
+
+/**
+ * May changes take so many more?  Before the MPM's open_logs.
+ * @param left How many there are, as far as can be told
+ * @param limit With what limit they would be enough
+ */
+int mptcp_descriptors_allow(process_rec *process, int more, int *left,
+                            int *limit);
 
 /* ---- counted.c: the table of listeners, and their connections ----------- */
 

@@ -74,12 +74,10 @@ static void warn_of_fallback(server_rec *s)
                  "MPTCP listeners serve by plain TCP: %s", refused_text);
 }
 
-/* Note why it is TCP; non-OK if that is not to be put up with. */
-static int refuse(const ap_listen_rec *lr, apr_status_t status,
-                  const char *why, server_rec *s)
+/* A listener will be TCP; non-OK if that is not to be put up with. */
+static int is_forbidden(const ap_listen_rec *lr, apr_status_t status,
+                        const char *why, server_rec *s)
 {
-    refused_status = status;
-    refused_text = why;
     if (mptcp_global()->fallback) {
         return OK;
     }
@@ -87,6 +85,15 @@ static int refuse(const ap_listen_rec *lr, apr_status_t status,
                  "%pI is to be MPTCP, and MPTCPFallback Off forbids TCP: %s",
                  lr->bind_addr, why);
     return HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/* The same, for each that is not MPTCP yet: note why. */
+static int refuse(const ap_listen_rec *lr, apr_status_t status,
+                  const char *why, server_rec *s)
+{
+    refused_status = status;
+    refused_text = why;
+    return is_forbidden(lr, status, why, s);
 }
 
 static int kernel_refuses(const ap_listen_rec *lr, apr_status_t status,
@@ -99,20 +106,20 @@ static int kernel_refuses(const ap_listen_rec *lr, apr_status_t status,
 
 /*
  * If a listener lacks an MPTCP socket that it is to have, ask the kernel for
- * one.  With buckets it is to have more at every restart.
+ * one.  With several buckets it is to have more at every restart.
  */
 static int check_kernel(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
 {
     const ap_listen_rec *lr;
     apr_socket_t *sd;
     apr_status_t rv;
-    int buckets = mptcp_listen_has_buckets();
+    int buckets = mptcp_listen_buckets();
 
     mptcp_listeners_note_inherited(s->process);
     for (lr = ap_listeners; lr; lr = lr->next) {
         if (mptcp_listener_wanted(lr)
             && !mptcp_listener_is_inherited(lr, s->process)
-            && (buckets
+            && (buckets > 1
                 || (!mptcp_listener_is_mptcp(lr)
                     && !mptcp_listener_has_twin(lr, s->process)))) {
             break;
@@ -196,52 +203,129 @@ static int prepare_duplicates(apr_pool_t *pconf, server_rec *s)
                   s);
 }
 
+/* Is a listener to be MPTCP, as things are? */
+static int is_to_be_mptcp(const ap_listen_rec *lr, int buckets)
+{
+    int wanted = mptcp_listener_wanted(lr);
+
+    if (wanted && refused_text) {
+        /* one that has an MPTCP socket keeps it, but for its duplicates */
+        wanted = buckets == 1 && mptcp_listener_is_mptcp(lr);
+    }
+    return wanted;
+}
+
+/* Too few descriptors: none of these listeners changes. */
+static int keep_all(const apr_array_header_t *changes, int buckets, int left,
+                    int limit, server_rec *s)
+{
+    int i;
+
+    for (i = 0; i < changes->nelts; i++) {
+        const ap_listen_rec *lr = APR_ARRAY_IDX(changes, i, ap_listen_rec *);
+
+        if (is_to_be_mptcp(lr, buckets)
+            && is_forbidden(lr, 0, "too few descriptors are left to "
+                            "change it by a reload", s) != OK) {
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                 "%d listeners keep their protocol: a reload that changes it "
+                 "takes a descriptor for each, and %d are left; stop and "
+                 "start httpd, or let it have 'ulimit -n %d'",
+                 changes->nelts, left, limit);
+    return OK;
+}
+
+/* Bound listeners get the other protocol: all of them, or none. */
+static int change_all(const apr_array_header_t *changes, int buckets,
+                      apr_pool_t *ptemp, server_rec *s)
+{
+    int grouped = buckets > 1 || mptcp_listen_buckets_before() > 1;
+    int i, left, limit;
+    apr_pool_t *trial;
+
+    if (!grouped && changes->nelts > 0
+        && !mptcp_descriptors_allow(s->process, changes->nelts, &left,
+                                    &limit)) {
+        return keep_all(changes, buckets, left, limit, s);
+    }
+    apr_pool_create(&trial, ptemp);
+    for (i = 0; i < changes->nelts; i++) {
+        ap_listen_rec *lr = APR_ARRAY_IDX(changes, i, ap_listen_rec *);
+        int wanted = is_to_be_mptcp(lr, buckets);
+        apr_status_t rv = mptcp_listener_change(lr, wanted, grouped,
+                                                s->process, trial);
+
+        apr_pool_clear(trial);
+        if (rv == APR_SUCCESS) {
+            continue;
+        }
+        if (wanted && is_forbidden(lr, rv, "no second socket can be bound "
+                                   "beside it", s) != OK) {
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                     "%pI stays %s: no second socket can be bound beside it; "
+                     "each reload tries again, a stop and a start does it",
+                     lr->bind_addr, wanted ? "TCP" : "MPTCP");
+    }
+    apr_pool_destroy(trial);
+    return OK;
+}
+
 int mptcp_listen_before_bind(apr_pool_t *pconf, apr_pool_t *plog,
                              apr_pool_t *ptemp, server_rec *s)
 {
-    int buckets = mptcp_listen_has_buckets();
-    ap_listen_rec *lr, *next;
+    int buckets = mptcp_listen_buckets();
+    apr_array_header_t *changes = apr_array_make(ptemp, 8,
+                                                 sizeof(ap_listen_rec *));
+    ap_listen_rec *lr;
 
     if (check_kernel(pconf, ptemp, s) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (buckets) {
+    if (buckets > 1) {
         if (prepare_duplicates(pconf, s) != OK) {
             return HTTP_INTERNAL_SERVER_ERROR;
         }
-        mptcp_listener_part_twins(s->process);
+        mptcp_listener_part_twins(s->process, ptemp);
     }
 
-    for (lr = ap_listeners; lr; lr = next) {
-        int wanted = mptcp_listener_wanted(lr);
+    for (lr = ap_listeners; lr; lr = lr->next) {
+        int wanted = is_to_be_mptcp(lr, buckets);
 
-        next = lr->next;                /* a change inserts behind lr */
-        if (wanted && refused_text) {
-            /* one that has an MPTCP socket keeps it, but for its duplicates */
-            wanted = !buckets && mptcp_listener_is_mptcp(lr);
-        }
         if (mptcp_listener_is_inherited(lr, s->process)
             || mptcp_listener_is_mptcp(lr) == wanted
-            || mptcp_listener_is_others(lr)) {
+            || mptcp_listener_is_others(lr)
+            /* that is a matter of steering */
+            || mptcp_listener_has_twin(lr, s->process)) {
             continue;
         }
         if (lr->active) {
-            mptcp_listener_change(lr, wanted, buckets, s->process);
+            APR_ARRAY_PUSH(changes, ap_listen_rec *) = lr;
         }
         else if (wanted && replace_unbound(lr, pconf, s) != OK) {
             return HTTP_INTERNAL_SERVER_ERROR;
         }
     }
-    return OK;
+    mptcp_descriptors_watch(pconf, s->process);
+    return change_all(changes, buckets, ptemp, s);
 }
 
 /* The listeners are bound, the error log is open. */
 int mptcp_listen_after_bind(apr_pool_t *pconf, apr_pool_t *plog,
                             apr_pool_t *ptemp, server_rec *s)
 {
+    const ap_listen_rec *unsteered = mptcp_listener_steer(s->process, ptemp);
     ap_listen_rec *lr;
 
-    mptcp_listener_steer(s->process);
+    if (unsteered && is_forbidden(unsteered, 0, "the kernel does not steer "
+                                  "connections away from its TCP socket", s)
+                     != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     if (mptcp_duplicates_end(pconf, s) && is_real_pass()) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                      "with ListenCoresBucketsRatio this httpd uses second "
@@ -252,6 +336,10 @@ int mptcp_listen_after_bind(apr_pool_t *pconf, apr_pool_t *plog,
         mptcp_listener_clear_defer_accept(lr->sd, s);
         if (mptcp_listener_wanted(lr) && !mptcp_listener_is_mptcp(lr)
             && mptcp_listener_is_inherited(lr, s->process) && is_real_pass()) {
+            if (is_forbidden(lr, 0, "the service manager passed it on", s)
+                != OK) {
+                return HTTP_INTERNAL_SERVER_ERROR;
+            }
             ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                          "%pI was passed on by the service manager and stays "
                          "TCP: write 'SocketProtocol=mptcp' in its .socket "

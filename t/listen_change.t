@@ -107,6 +107,35 @@ for my $round (1 .. $rounds) {
     clean($httpd);
 }
 
+# --- ListenCoresBucketsRatio that gives one bucket: as without it
+
+{
+    my $ratio = 'ListenCoresBucketsRatio ' . 4 * $lab->capture(undef, 'getconf', '_NPROCESSORS_ONLN');
+    my $httpd = started("$ratio\n$conf{tcp}");
+    under_load("one bucket: $flips changes of protocol" => sub {
+        for my $flip (1 .. $flips) {
+            my $now = $flip % 2 ? 'mptcp' : 'tcp';
+            $httpd->set_conf("$ratio\n$conf{$now}");
+            $httpd->graceful or die $httpd->error_log;
+            is(kind(), $now, "one bucket: change $flip: new connections are for $now");
+            sleep 0.3;
+        }
+    });
+    is(scalar $lab->ss('host', '-tl', 'sport = :80'), 2, '... two sockets for the address');
+
+    # The pair must not get into a group of core's, nor come of one.
+    $httpd->set_conf("ListenCoresBucketsRatio 1\n$conf{mptcp}");
+    ok($httpd->restart, 'one bucket, and then several');
+    my $cores = 0 + $lab->capture(undef, 'getconf', '_NPROCESSORS_ONLN');
+    is(scalar $lab->ss('host', '-tl', 'sport = :80'), $cores, '... one socket for each');
+    is($lab->ss('host', '-lM', 'sport = :80') + 0, $cores, '... all of them MPTCP');
+    $httpd->set_conf("$ratio\n$conf{tcp}");
+    ok($httpd->restart, 'several buckets, and then one');
+    is($lab->ss('host', '-lM', 'sport = :80') + 0, 0, '... and TCP');
+    is(scalar $lab->ss('host', '-tl', 'sport = :80'), 1, '... by one socket');
+    clean($httpd);
+}
+
 # --- ListenCoresBucketsRatio: a group of core's own
 
 {
