@@ -33,12 +33,12 @@
 #define HAVE_LISTEN_OPTIONS 0
 #endif
 
-/* ---- which listener a line is about -------------------------------------- */
+/* ---- which listener a line is about ------------------------------------- */
 
 /*
- * Core takes two lines, or a line and a record of the configuration before, for
- * one listener when these are the same as they are written.  No name is looked
- * up for that; one that has several addresses is of several records.
+ * Core takes two lines, or a line and a record of the configuration before,
+ * for one listener when these are the same as they are written.  No name is
+ * looked up for that; one that has several addresses is of several records.
  */
 typedef struct {
     const char *host;           /* NULL: the wildcard */
@@ -46,7 +46,7 @@ typedef struct {
     unsigned int scope;         /* index of an interface, or 0 */
 } listener_id;
 
-/* What tells them apart, in one string; any name with an address is shorter. */
+/* What tells them apart, in one string; a name with an address is shorter. */
 #define KEY_SIZE 320
 
 static const char *make_key(char key[KEY_SIZE], const listener_id *id)
@@ -109,7 +109,7 @@ int mptcp_listener_wanted(const ap_listen_rec *lr)
                         APR_HASH_KEY_STRING) != NULL;
 }
 
-/* ---- a line and its words ------------------------------------------------ */
+/* ---- a line and its words ----------------------------------------------- */
 
 /* A Listen or MPTCPListen line, while all of them are looked at. */
 typedef struct listen_line {
@@ -165,7 +165,7 @@ static int kind_of_word(const char *word, int is_mptcp, apr_pool_t *p)
     return FINE;
 }
 
-/* What is wrong with a word, and what to write; REST is the line without it. */
+/* What is wrong with a word, and what to write; REST is what is right. */
 static const char *word_error(const listen_line *line, const char *word,
                               int kind, const char *rest, apr_pool_t *p)
 {
@@ -227,7 +227,7 @@ static const char *split(const char *args, int has_options,
 }
 
 /* What is kept for the directive is in pconf. */
-static void read_line(listen_line *line, ap_directive_t *directive,
+static void read_listen_line(listen_line *line, ap_directive_t *directive,
                       apr_pool_t *pconf, apr_pool_t *ptemp)
 {
     mptcp_listen_line *found = apr_pcalloc(pconf, sizeof(*found));
@@ -280,7 +280,7 @@ static void read_line(listen_line *line, ap_directive_t *directive,
                                      ptemp);
 }
 
-/* ---- lines beside one another -------------------------------------------- */
+/* ---- lines beside one another ------------------------------------------- */
 
 static const char *same_listener(const listen_line *line,
                                  const listen_line *other, const char *advice,
@@ -352,7 +352,7 @@ static void enter(apr_hash_t *mptcp, listen_line *line, apr_pool_t *pconf,
 }
 
 /* Let MPTCPListen's function see what has been found. */
-static void hand_over(const listen_line *line)
+static void hand_to_directive(const listen_line *line)
 {
     line->directive->directive = "MPTCPListen";
     line->directive->data = line->found;
@@ -374,7 +374,7 @@ int mptcp_listen_lines(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     for (directive = ap_conftree; directive; directive = directive->next) {
         if (ap_cstr_casecmp(directive->directive, "Listen") == 0
             || ap_cstr_casecmp(directive->directive, "MPTCPListen") == 0) {
-            read_line(apr_array_push(lines), directive, pconf, ptemp);
+            read_listen_line(apr_array_push(lines), directive, pconf, ptemp);
         }
     }
     for (i = 0; i < lines->nelts; i++) {
@@ -402,7 +402,7 @@ int mptcp_listen_lines(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
                      || (HAVE_LISTEN_OPTIONS && line->found->options))) {
             continue;
         }
-        hand_over(line);
+        hand_to_directive(line);
     }
     return OK;
 }

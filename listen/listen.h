@@ -27,7 +27,7 @@ const char *mptcp_listen_directive(cmd_parms *cmd, void *dummy,
 const char *mptcp_listen_default_directive(cmd_parms *cmd, void *dummy,
                                            int flag);
 
-/* ---- lines.c: what the lines say, before they are walked ----------------- */
+/* ---- lines.c: what the lines say, before they are walked ---------------- */
 
 /** What is found out about a line; where MPTCPListen's own data go. */
 typedef struct {
