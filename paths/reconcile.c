@@ -119,7 +119,7 @@ static void say_kept(mptcp_pm_work *work, const mptcp_endpoint *ep, int count)
     if (!work->s) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, NULL,
                      "endpoint %s is left behind, the only path of %d "
-                     "connection%s; the next start removes it, or run as "
+                     "connection%s; the next start knows it, or remove it as "
                      "root: ip mptcp endpoint delete id %d", text, count,
                      plural, ep->id);
     }
