@@ -99,6 +99,7 @@ static int apply_and_report(apr_pool_t *pconf, apr_pool_t *plog,
     mptcp_paths_apply(pconf, plog, ptemp, s);
     if (!mptcp_is_check_pass()) {
         status_start_report(s, ptemp);
+        status_look_first(s, ptemp);
     }
     return OK;
 }
@@ -179,6 +180,12 @@ static void register_hooks(apr_pool_t *pconf)
 
     ap_hook_monitor(mptcp_paths_follow, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(mptcp_blackhole_follow, NULL, NULL, APR_HOOK_MIDDLE);
+    /* after those that mend what it looks at */
+    ap_hook_monitor(status_look, NULL, NULL, APR_HOOK_LAST);
+
+    /* ---- And whenever a child has been started or has ended. ---- */
+
+    ap_hook_child_status(mptcp_counters_child, NULL, NULL, APR_HOOK_MIDDLE);
 
     /*
      * ---- In a new child, after it has become another user, by which it loses

@@ -14,6 +14,7 @@
 #include "mod_mptcp.h"
 
 /* what most files use */
+#include "ap_mpm.h"                     /* mpm_child_status */
 #include "http_core.h"
 #include "http_log.h"
 #include "http_main.h"                  /* ap_server_conf, ap_run_mode */
@@ -132,6 +133,9 @@ typedef struct {
     apr_uint64_t tcp;
     /** of a listener: further subflows of those that have ended */
     apr_uint64_t joins;
+    /** of a listener's mptcp and tcp: those that asked for the status page */
+    apr_uint64_t page_mptcp;
+    apr_uint64_t page_tcp;
 } mptcp_counts;
 
 /**
@@ -144,7 +148,7 @@ int mptcp_counters_begin(apr_pool_t *pconf, apr_pool_t *plog,
 /**
  * Let a name be counted in this configuration, unless it is already.  For the
  * parent, in post_config.
- * @return NULL without memory, which has been logged
+ * @return Good until the next one is named; without a counter yet
  */
 mptcp_counted *mptcp_counter_name(process_rec *process, int kind,
                                   const char *name);
@@ -152,8 +156,12 @@ mptcp_counted *mptcp_counter_name(process_rec *process, int kind,
 /** What is shown of a worker's name: its URL may have a password (ftp). */
 const char *mptcp_shown_name(apr_pool_t *p, const char *name);
 
-/** The names of a kind are complete: from now on they can be found. */
-void mptcp_counter_names_end(int kind);
+/** The names of a kind are complete: they have counters, and can be found. */
+void mptcp_counter_names_end(process_rec *process, int kind);
+
+/** child_status, in the parent: which children may still count. */
+void mptcp_counters_child(server_rec *s, pid_t pid, ap_generation_t generation,
+                          int slot, mpm_child_status state);
 
 /** mptcp_counted: sorted by port and name, or name; in children too. */
 const apr_array_header_t *mptcp_counted_all(int kind);
@@ -183,12 +191,16 @@ const mptcp_counted *mptcp_counted_worker(const char *key);
 void mptcp_counter_note_peer(mptcp_counter *counter,
                              const apr_sockaddr_t *peer);
 
+/** Who has lately connected by MPTCP, and where to: for the next function. */
+apr_hash_t *mptcp_counted_peers(apr_pool_t *p);
+
 /**
  * The worker that has lately connected to an address by MPTCP, or NULL.
+ * @param peers By mptcp_counted_peers()
  * @param address 4 or 16 bytes in network order
  * @param port In host order
  */
-const mptcp_counted *mptcp_counted_peer(const void *address,
+const mptcp_counted *mptcp_counted_peer(apr_hash_t *peers, const void *address,
                                         apr_size_t length, int port);
 
 /* ---- import_redirect.c: ELF --------------------------------------------- */

@@ -35,6 +35,8 @@ struct mptcp_counter {
     apr_uint64_t fallback;
     apr_uint64_t tcp;
     apr_uint64_t joins;
+    apr_uint64_t page_mptcp;
+    apr_uint64_t page_tcp;
     apr_uint32_t has_said;              /* mptcp_counter_say_first() */
     /*
      * The addresses lately connected to, as peer_key() has them; 0: none.
@@ -46,13 +48,40 @@ struct mptcp_counter {
 
 /*
  * What is in process->pool, under this key; its number changes with the
- * structure, for a restart may bring a newer module.
+ * structures, for a restart may bring a newer module.
  */
-#define REGISTRY_KEY "mod_mptcp:counters:2"
+#define REGISTRY_KEY "mod_mptcp:counters:3"
 
+/*
+ * A counter's name.  Configurations are numbered; this one was in all of those
+ * from first to last, or left out of some and then there again.
+ */
+typedef struct {
+    const char *name;
+    mptcp_counter *counter;
+    unsigned int first, last;
+} known_name;
+
+/* A child that has been started and has not ended. */
+typedef struct {
+    pid_t pid;
+    unsigned int configuration;         /* that it serves */
+} living_child;
+
+/*
+ * In the parent's memory alone.  A name that the configuration no longer has
+ * keeps its counter, as it may come back with the next reload, until another
+ * name needs a place; so a server that is reloaded with ever new names does
+ * not grow for ever.  It may not lose it while a child lives that may still add
+ * to it: one that was started by a configuration which had the name.
+ */
 typedef struct {
     apr_time_t since;
-    apr_hash_t *by_name[MPTCP_COUNTER_KINDS];
+    unsigned int configuration;         /* the number of the present one */
+    apr_pool_t *names;                  /* made anew by each configuration */
+    apr_hash_t *by_name[MPTCP_COUNTER_KINDS];   /* known_name */
+    apr_array_header_t *children;       /* living_child */
+    int children_are_told;              /* the MPM does */
     mptcp_counter *next_free;
     int free;
 } registry;
@@ -63,6 +92,9 @@ typedef struct {
  */
 static apr_array_header_t *counted[MPTCP_COUNTER_KINDS];
 
+/* While names are given: an element's index in the above, plus 1, by key. */
+static apr_hash_t *counted_index[MPTCP_COUNTER_KINDS];
+
 /* The worker that is none of the configuration's; also in the above. */
 static const mptcp_counted *other_worker;
 
@@ -70,35 +102,121 @@ static apr_time_t counted_since;
 
 /* ---- names -------------------------------------------------------------- */
 
-static registry *get_registry(process_rec *process)
+static registry *find_registry(process_rec *process)
 {
     void *data = NULL;
-    registry *r;
-    int kind;
 
     apr_pool_userdata_get(&data, REGISTRY_KEY, process->pool);
-    if (data) {
-        return data;
+    return data;
+}
+
+static registry *get_registry(process_rec *process)
+{
+    registry *r = find_registry(process);
+
+    if (!r) {
+        r = apr_pcalloc(process->pool, sizeof(*r));
+        r->since = apr_time_now();
+        r->children = apr_array_make(process->pool, 16, sizeof(living_child));
+        /* copies the key, which is in memory that will be unloaded */
+        apr_pool_userdata_set(r, REGISTRY_KEY, NULL, process->pool);
     }
-    r = apr_pcalloc(process->pool, sizeof(*r));
-    r->since = apr_time_now();
-    for (kind = 0; kind < MPTCP_COUNTER_KINDS; kind++) {
-        r->by_name[kind] = apr_hash_make(process->pool);
-    }
-    /* copies the key, which is in memory that will be unloaded */
-    apr_pool_userdata_set(r, REGISTRY_KEY, NULL, process->pool);
     return r;
 }
 
-/* The counter of a name, a new one if it has none; NULL without memory. */
-static mptcp_counter *get_counter(process_rec *process, int kind,
-                                  const char *name)
+/* Names are kept in a pool of one configuration: else they would pile up. */
+static void copy_names(registry *r, apr_pool_t *parent)
 {
-    registry *r = get_registry(process);
-    mptcp_counter *counter = apr_hash_get(r->by_name[kind], name,
-                                          APR_HASH_KEY_STRING);
+    apr_pool_t *p;
+    int kind;
 
-    if (counter) {
+    apr_pool_create(&p, parent);
+    apr_pool_tag(p, "mptcp_names");
+    for (kind = 0; kind < MPTCP_COUNTER_KINDS; kind++) {
+        apr_hash_t *to = apr_hash_make(p);
+        apr_hash_index_t *at;
+
+        for (at = r->by_name[kind] ? apr_hash_first(NULL, r->by_name[kind])
+                                   : NULL; at; at = apr_hash_next(at)) {
+            void *value;
+            known_name *copy;
+
+            apr_hash_this(at, NULL, NULL, &value);
+            copy = apr_pmemdup(p, value, sizeof(*copy));
+            copy->name = apr_pstrdup(p, copy->name);
+            apr_hash_set(to, copy->name, APR_HASH_KEY_STRING, copy);
+        }
+        r->by_name[kind] = to;
+    }
+    if (r->names) {
+        apr_pool_destroy(r->names);
+    }
+    r->names = p;
+}
+
+/* May a child still count by this name? */
+static int is_in_use(const registry *r, const known_name *known)
+{
+    int i;
+
+    if (known->last == r->configuration || !r->children_are_told) {
+        return 1;
+    }
+    for (i = 0; i < r->children->nelts; i++) {
+        const living_child *child = &APR_ARRAY_IDX(r->children, i,
+                                                   living_child);
+
+        if (known->first <= child->configuration
+            && child->configuration <= known->last) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* What has been away longest, last. */
+static int by_absence(const void *va, const void *vb)
+{
+    const known_name *a = *(known_name *const *)va;
+    const known_name *b = *(known_name *const *)vb;
+
+    return a->last != b->last ? (a->last > b->last ? -1 : 1)
+                              : strcmp(a->name, b->name);
+}
+
+/* The names of a kind that may lose their counters to others, from the end. */
+static apr_array_header_t *unused_names(const registry *r, int kind,
+                                        apr_pool_t *p)
+{
+    apr_array_header_t *unused = apr_array_make(p, 16, sizeof(known_name *));
+    apr_hash_index_t *at;
+
+    for (at = apr_hash_first(p, r->by_name[kind]); at;
+         at = apr_hash_next(at)) {
+        void *value;
+
+        apr_hash_this(at, NULL, NULL, &value);
+        if (!is_in_use(r, value)) {
+            APR_ARRAY_PUSH(unused, known_name *) = value;
+        }
+    }
+    qsort(unused->elts, unused->nelts, sizeof(known_name *), by_absence);
+    return unused;
+}
+
+/* A counter that nobody has, all of it 0; NULL without memory. */
+static mptcp_counter *new_counter(process_rec *process, registry *r, int kind,
+                                  const char *name,
+                                  apr_array_header_t *unused)
+{
+    known_name **gone = r->free == 0 ? apr_array_pop(unused) : NULL;
+
+    if (gone) {
+        mptcp_counter *counter = (*gone)->counter;
+
+        apr_hash_set(r->by_name[kind], (*gone)->name, APR_HASH_KEY_STRING,
+                     NULL);
+        memset(counter, 0, sizeof(*counter));
         return counter;
     }
     if (r->free == 0) {
@@ -120,10 +238,82 @@ static mptcp_counter *get_counter(process_rec *process, int kind,
         r->free = SEGMENT;
     }
     r->free--;
-    counter = r->next_free++;
-    apr_hash_set(r->by_name[kind], apr_pstrdup(process->pool, name),
-                 APR_HASH_KEY_STRING, counter);
-    return counter;
+    return r->next_free++;
+}
+
+/*
+ * Counters for those that have none yet: at the end, when it is known which
+ * names of earlier configurations are there again.  Without memory for one, it
+ * and the rest leave the list.
+ */
+static void give_counters(process_rec *process, int kind)
+{
+    registry *r = get_registry(process);
+    apr_array_header_t *list = counted[kind], *unused = NULL;
+    int i, kept = 0;
+
+    for (i = 0; i < list->nelts; i++) {
+        mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);
+
+        if (!one->counter) {
+            known_name *known;
+
+            if (!unused) {
+                unused = unused_names(r, kind, list->pool);
+            }
+            one->counter = new_counter(process, r, kind, one->name, unused);
+            if (!one->counter) {
+                continue;
+            }
+            known = apr_pcalloc(r->names, sizeof(*known));
+            known->name = apr_pstrdup(r->names, one->key);
+            known->counter = one->counter;
+            known->first = known->last = r->configuration;
+            apr_hash_set(r->by_name[kind], known->name, APR_HASH_KEY_STRING,
+                         known);
+        }
+        one->counter->has_said = 0;
+        APR_ARRAY_IDX(list, kept++, mptcp_counted) = *one;
+    }
+    list->nelts = kept;
+}
+
+/*
+ * child_status, in the parent: all MPMs of httpd tell of each child that they
+ * start and of each that has ended, of one that has lost its place in the
+ * scoreboard, too (httpd 2.4.1; seen in 2.4.71).
+ */
+void mptcp_counters_child(server_rec *s, pid_t pid, ap_generation_t generation,
+                          int slot, mpm_child_status state)
+{
+    registry *r = find_registry(s->process);
+    int i;
+
+    (void)generation;
+    (void)slot;
+    if (!r) {
+        return;
+    }
+    if (state == MPM_CHILD_STARTED) {
+        living_child *child = apr_array_push(r->children);
+
+        child->pid = pid;
+        child->configuration = r->configuration;
+        r->children_are_told = 1;
+    }
+    else if (state == MPM_CHILD_EXITED) {
+        for (i = 0; i < r->children->nelts; i++) {
+            living_child *child = &APR_ARRAY_IDX(r->children, i,
+                                                 living_child);
+
+            if (child->pid == pid) {
+                *child = APR_ARRAY_IDX(r->children, r->children->nelts - 1,
+                                       living_child);
+                r->children->nelts--;
+                return;
+            }
+        }
+    }
 }
 
 const char *mptcp_shown_name(apr_pool_t *p, const char *name)
@@ -149,12 +339,18 @@ const char *mptcp_shown_name(apr_pool_t *p, const char *name)
 int mptcp_counters_begin(apr_pool_t *pconf, apr_pool_t *plog,
                          apr_pool_t *ptemp, server_rec *s)
 {
+    registry *r = find_registry(s->process);
     int kind;
 
     other_worker = NULL;
     counted_since = 0;
     for (kind = 0; kind < MPTCP_COUNTER_KINDS; kind++) {
         counted[kind] = apr_array_make(pconf, 4, sizeof(mptcp_counted));
+        counted_index[kind] = apr_hash_make(ptemp);
+    }
+    if (r) {
+        r->configuration++;
+        copy_names(r, s->process->pool);
     }
     return OK;
 }
@@ -163,27 +359,31 @@ mptcp_counted *mptcp_counter_name(process_rec *process, int kind,
                                   const char *name)
 {
     apr_array_header_t *list = counted[kind];
+    registry *r = get_registry(process);
+    void *index = apr_hash_get(counted_index[kind], name,
+                               APR_HASH_KEY_STRING);
     mptcp_counted *one;
-    mptcp_counter *counter;
-    int i;
+    known_name *known;
 
-    for (i = 0; i < list->nelts; i++) {
-        one = &APR_ARRAY_IDX(list, i, mptcp_counted);
-        if (strcmp(one->key, name) == 0) {
-            return one;
-        }
+    if (index) {
+        return &APR_ARRAY_IDX(list, (int)(apr_uintptr_t)index - 1,
+                              mptcp_counted);
     }
-    counter = get_counter(process, kind, name);
-    if (!counter) {
-        return NULL;
+    if (!r->names) {
+        copy_names(r, process->pool);
     }
-    counter->has_said = 0;
     one = apr_array_push(list);
     memset(one, 0, sizeof(*one));
     one->key = apr_pstrdup(list->pool, name);
     one->name = mptcp_shown_name(list->pool, one->key);
-    one->counter = counter;
-    counted_since = get_registry(process)->since;
+    known = apr_hash_get(r->by_name[kind], name, APR_HASH_KEY_STRING);
+    if (known) {
+        known->last = r->configuration;
+        one->counter = known->counter;
+    }
+    apr_hash_set(counted_index[kind], one->key, APR_HASH_KEY_STRING,
+                 (void *)(apr_uintptr_t)list->nelts);
+    counted_since = r->since;
     return one;
 }
 
@@ -202,11 +402,14 @@ static int by_key(const void *va, const void *vb)
     return strcmp(a->key, b->key);
 }
 
-void mptcp_counter_names_end(int kind)
+void mptcp_counter_names_end(process_rec *process, int kind)
 {
     apr_array_header_t *list = counted[kind];
     int i;
 
+    if (list->nelts) {
+        give_counters(process, kind);
+    }
     if (kind == MPTCP_COUNTER_LISTENER) {
         qsort(list->elts, list->nelts, sizeof(mptcp_counted),
               by_port_and_name);
@@ -256,6 +459,8 @@ void mptcp_counts_add(mptcp_counter *counter, const mptcp_counts *more)
     add(&counter->fallback, more->fallback);
     add(&counter->tcp, more->tcp);
     add(&counter->joins, more->joins);
+    add(&counter->page_mptcp, more->page_mptcp);
+    add(&counter->page_tcp, more->page_tcp);
 }
 
 void mptcp_counts_get(const mptcp_counted *one, mptcp_counts *counts)
@@ -264,6 +469,8 @@ void mptcp_counts_get(const mptcp_counted *one, mptcp_counts *counts)
     counts->fallback = get(&one->counter->fallback);
     counts->tcp = get(&one->counter->tcp);
     counts->joins = get(&one->counter->joins);
+    counts->page_mptcp = get(&one->counter->page_mptcp);
+    counts->page_tcp = get(&one->counter->page_tcp);
 }
 
 int mptcp_counter_say_first(mptcp_counter *counter)
@@ -299,17 +506,35 @@ static int is_at(const mptcp_counted *one, const apr_sockaddr_t *local)
                          local->ipaddr_len) == 0);
 }
 
+/* The listeners are sorted by port; where those of one begin, or would. */
+static int first_of_port(const apr_array_header_t *list, apr_port_t port)
+{
+    int low = 0, high = list->nelts;
+
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+
+        if (APR_ARRAY_IDX(list, middle, mptcp_counted).port < port) {
+            low = middle + 1;
+        }
+        else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
 const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local)
 {
     const apr_array_header_t *list = counted[MPTCP_COUNTER_LISTENER];
     const mptcp_counted *wildcard = NULL;
-    int i;
+    int i = first_of_port(list, local->port);
 
-    for (i = 0; i < list->nelts; i++) {
+    for (; i < list->nelts; i++) {
         const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);
 
         if (one->port != local->port) {
-            continue;
+            break;
         }
         if (is_at(one, local)) {
             return one;
@@ -384,19 +609,31 @@ void mptcp_counter_note_peer(mptcp_counter *counter,
     }
 }
 
-const mptcp_counted *mptcp_counted_peer(const void *address,
-                                        apr_size_t length, int port)
+apr_hash_t *mptcp_counted_peers(apr_pool_t *p)
 {
     const apr_array_header_t *list = counted[MPTCP_COUNTER_WORKER];
-    apr_uint64_t key = peer_key(address, length, port);
-    int i;
+    apr_hash_t *peers = apr_hash_make(p);
+    int i, j;
 
     for (i = 0; i < list->nelts; i++) {
         const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);
 
-        if (has_peer(one->counter, key)) {
-            return one;
+        for (j = 0; get(&one->counter->peers_seen) && j < PEERS; j++) {
+            apr_uint64_t key = get(&one->counter->peers[j]);
+
+            if (key && !apr_hash_get(peers, &key, sizeof(key))) {
+                apr_hash_set(peers, apr_pmemdup(p, &key, sizeof(key)),
+                             sizeof(key), one);
+            }
         }
     }
-    return NULL;
+    return peers;
+}
+
+const mptcp_counted *mptcp_counted_peer(apr_hash_t *peers, const void *address,
+                                        apr_size_t length, int port)
+{
+    apr_uint64_t key = peer_key(address, length, port);
+
+    return apr_hash_get(peers, &key, sizeof(key));
 }

@@ -10,6 +10,7 @@
 #ifndef MPTCP_KERNEL_H
 #define MPTCP_KERNEL_H
 
+#include "apr_hash.h"
 #include "apr_network_io.h"
 #include "apr_pools.h"
 #include "apr_tables.h"
@@ -147,6 +148,14 @@ int mptcp_connection_subflows(int fd);
 const char *mptcp_state_text(mptcp_state state);
 
 /* ---- netstat.c: counters of this network namespace ---------------------- */
+
+/**
+ * Counters of MPTCP by the names that the kernel has for them.
+ * @param found Set for each, to 0 where this kernel does not have it
+ * @return APR_SUCCESS, APR_ENOTIMPL where it lacks one, or an errno
+ */
+apr_status_t mptcp_netstat_read(const char *const *counters, int count,
+                                apr_uint64_t *found);
 
 /** How many connections the kernel has begun since boot, for all programs. */
 typedef struct {
@@ -295,6 +304,10 @@ typedef struct {
     apr_uint64_t rate;                  /**< bytes a second, of late */
     apr_uint64_t bytes_sent;            /**< payload, acknowledged */
     apr_uint64_t bytes_received;        /**< payload */
+    apr_uint64_t sent;                  /**< payload, all of it; 4.19 */
+    apr_uint64_t resent;                /**< the part of it that was again */
+    apr_uint32_t idle_ms;               /**< since it sent or received any */
+    apr_uint32_t unheard_ms;            /**< since the other side said any */
 } mptcp_socket;
 
 /**

@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * The kernel's counters of this network namespace, as far as they tell what
- * becomes of the connections that it begins by MPTCP.
+ * The kernel's counters of MPTCP in this network namespace, since it was made,
+ * for all programs together.
  */
 
 #include "kernel/kernel.h"
@@ -79,10 +79,12 @@ static apr_status_t read_file(char *text, size_t size)
     return rv;
 }
 
-apr_status_t mptcp_begun_read(mptcp_begun *begun)
+apr_status_t mptcp_netstat_read(const char *const *counters, int count,
+                                apr_uint64_t *found)
 {
     char text[16384], *names, *values;
     apr_status_t rv = read_file(text, sizeof(text));
+    int missing = 0, i;
 
     if (rv != APR_SUCCESS) {
         return rv;
@@ -93,9 +95,23 @@ apr_status_t mptcp_begun_read(mptcp_begun *begun)
         *values = '\0';                 /* where the names end */
         values = next_line(values + 1);
     }
-    return find_value(names, values, "MPCapableSYNTX", &begun->asked)
-           && find_value(names, values, "MPCapableSYNTXDisabled",
-                         &begun->withheld)
-           && find_value(names, values, "Blackhole", &begun->given_up)
-           ? APR_SUCCESS : APR_ENOTIMPL;
+    for (i = 0; i < count; i++) {
+        found[i] = 0;
+        missing |= !find_value(names, values, counters[i], &found[i]);
+    }
+    return missing ? APR_ENOTIMPL : APR_SUCCESS;
+}
+
+apr_status_t mptcp_begun_read(mptcp_begun *begun)
+{
+    static const char *const names[] = {
+        "MPCapableSYNTX", "MPCapableSYNTXDisabled", "Blackhole"
+    };
+    apr_uint64_t values[3] = { 0, 0, 0 };
+    apr_status_t rv = mptcp_netstat_read(names, 3, values);
+
+    begun->asked = values[0];
+    begun->withheld = values[1];
+    begun->given_up = values[2];
+    return rv;
 }

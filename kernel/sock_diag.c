@@ -55,7 +55,8 @@ typedef struct {
     unsigned char retransmits;          /* in vain, one after the other */
     unsigned char unused_2[41];
     apr_uint32_t last_data_sent;        /* ms ago */
-    apr_uint32_t unused_3[2];
+    apr_uint32_t unused_3;
+    apr_uint32_t last_data_recv;        /* ms ago */
     apr_uint32_t last_ack_recv;         /* ms ago */
     apr_uint32_t unused_4[2];
     apr_uint32_t rtt;                   /* us */
@@ -66,6 +67,10 @@ typedef struct {
     apr_uint64_t bytes_received;
     apr_uint32_t unused_7[6];
     apr_uint64_t delivery_rate;         /* bytes a second */
+    apr_uint64_t unused_8[3];
+    apr_uint32_t unused_9[2];
+    apr_uint64_t bytes_sent;            /* this one and the next: 4.19 */
+    apr_uint64_t bytes_retrans;
 } tcp_kernel_info;
 
 #define FLAG_JOIN_REM (1 << 2)
@@ -180,6 +185,11 @@ static void parse_tcp(struct nlattr **attr, mptcp_socket *found)
     found->stalled = info.retransmits > 0;
     found->bytes_sent = info.bytes_acked;
     found->bytes_received = info.bytes_received;
+    found->sent = info.bytes_sent;
+    found->resent = info.bytes_retrans;
+    found->idle_ms = info.last_data_sent < info.last_data_recv
+                   ? info.last_data_sent : info.last_data_recv;
+    found->unheard_ms = info.last_ack_recv;
     if (!found->stalled && info.last_data_sent < RATE_AGE
         && info.last_ack_recv < RATE_AGE) {
         found->rate = info.delivery_rate;

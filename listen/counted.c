@@ -75,15 +75,13 @@ int mptcp_listeners_name(apr_pool_t *pconf, apr_pool_t *plog,
         }
         one = mptcp_counter_name(s->process, MPTCP_COUNTER_LISTENER,
                                  apr_psprintf(ptemp, "%pI", lr->bind_addr));
-        if (one) {
-            one->address = lr->bind_addr;
-            one->port = lr->bind_addr->port;
-            one->is_mptcp = is_mptcp;
-            one->is_ipv6_only = mptcp_socket_option(lr->sd, IPPROTO_IPV6,
-                                                    IPV6_V6ONLY) > 0;
-        }
+        one->address = lr->bind_addr;
+        one->port = lr->bind_addr->port;
+        one->is_mptcp = is_mptcp;
+        one->is_ipv6_only = mptcp_socket_option(lr->sd, IPPROTO_IPV6,
+                                                IPV6_V6ONLY) > 0;
     }
-    mptcp_counter_names_end(MPTCP_COUNTER_LISTENER);
+    mptcp_counter_names_end(s->process, MPTCP_COUNTER_LISTENER);
     return OK;
 }
 
@@ -145,4 +143,30 @@ int mptcp_count_ended(conn_rec *c)
     }
     mptcp_counts_add(counter, &ended);
     return OK;
+}
+
+/* Has it been noted of a connection that it asked for the page? */
+#define PAGE_KEY "mod_mptcp:page"
+
+void mptcp_count_page(conn_rec *c)
+{
+    mptcp_counts asked = { 0 };
+    const mptcp_counted *one;
+    apr_socket_t *sd;
+    void *noted = NULL;
+
+    c = c->master ? c->master : c;
+    apr_pool_userdata_get(&noted, PAGE_KEY, c->pool);
+    sd = ap_get_conn_socket(c);
+    if (noted || !sd || !(one = mptcp_counted_listener(c->local_addr))) {
+        return;
+    }
+    apr_pool_userdata_setn(one->counter, PAGE_KEY, NULL, c->pool);
+    if (mptcp_socket_option(sd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_MPTCP) {
+        asked.page_mptcp = 1;
+    }
+    else {
+        asked.page_tcp = 1;
+    }
+    mptcp_counts_add(one->counter, &asked);
 }

@@ -198,4 +198,7 @@ int mptcp_count_accepted(conn_rec *c, void *csd);
 /** pre_close_connection: it ends, and its socket is still open. */
 int mptcp_count_ended(conn_rec *c);
 
+/** It asks for the status page: it is none of those that come for a site. */
+void mptcp_count_page(conn_rec *c);
+
 #endif /* MPTCP_LISTEN_H */

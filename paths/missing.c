@@ -87,7 +87,9 @@ const char *mptcp_refused_endpoint_text(apr_pool_t *p,
 const char *mptcp_down_text(apr_pool_t *p, const char *dev)
 {
     return apr_psprintf(p, "%s is down, and what is sent by it stands still "
-                        "until it is up or sent again by another path", dev);
+                        "until it is up or sent again by another path; look "
+                        "at the cable or the radio, or write 'ip link set %s "
+                        "up'", dev, dev);
 }
 
 /* One that the host has, and the kernel not. */
@@ -113,7 +115,7 @@ static const char *not_added_text(apr_pool_t *p, const mptcp_wanted *one,
 }
 
 void mptcp_paths_missing(apr_pool_t *p, const apr_array_header_t *present,
-                         apr_array_header_t *texts)
+                         apr_array_header_t *missing)
 {
     const mptcp_global_conf *conf = mptcp_global();
     const mptcp_pm_state *state = mptcp_pm_state_of(
@@ -138,14 +140,18 @@ void mptcp_paths_missing(apr_pool_t *p, const apr_array_header_t *present,
             why = not_added_text(p, one, present);
         }
         if (why) {
-            APR_ARRAY_PUSH(texts, const char *)
-                = apr_psprintf(p, "MPTCPEndpoint %s is not in force: %s", line,
-                               why);
+            mptcp_missing *push = apr_array_push(missing);
+
+            push->why = one->missing ? one->missing : EEXIST;
+            push->text = apr_psprintf(p, "MPTCPEndpoint %s is not in force: "
+                                      "%s", line, why);
         }
         else if (one->down_dev) {
-            APR_ARRAY_PUSH(texts, const char *)
-                = apr_psprintf(p, "MPTCPEndpoint %s: %s", line,
-                               mptcp_down_text(p, one->down_dev));
+            mptcp_missing *push = apr_array_push(missing);
+
+            push->why = ENETDOWN;
+            push->text = apr_psprintf(p, "MPTCPEndpoint %s: %s", line,
+                                      mptcp_down_text(p, one->down_dev));
         }
     }
 }

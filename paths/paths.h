@@ -153,14 +153,21 @@ const char *mptcp_refused_endpoint_text(apr_pool_t *p,
 /** What it means that an interface is down. */
 const char *mptcp_down_text(apr_pool_t *p, const char *dev);
 
+/** A line of MPTCPEndpoint that is not in force, or of no use. */
+typedef struct {
+    /** ENETDOWN: its interface is; EADDRNOTAVAIL, ENODEV: it is not there */
+    apr_status_t why;
+    const char *text;                   /**< and what to do */
+} mptcp_missing;
+
 /**
  * What of MPTCPEndpoint's lines is not in force at this moment, and why.  For
  * children too.
  * @param present The kernel's endpoints
- * @param texts Gets a const char * for each
+ * @param missing Gets a mptcp_missing for each
  */
 void mptcp_paths_missing(apr_pool_t *p, const apr_array_header_t *present,
-                         apr_array_header_t *texts);
+                         apr_array_header_t *missing);
 
 /* ---- reconcile.c: the kernel's endpoints are brought to what is wanted -- */
 

@@ -308,14 +308,12 @@ int mptcp_workers_name(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
         if (*(const int *)setting) {
             one = mptcp_counter_name(s->process, MPTCP_COUNTER_WORKER,
                                      mptcp_worker_name(*worker));
-            if (one) {
-                one->port = worker_port(*worker);
-            }
+            one->port = worker_port(*worker);
         }
     }
     /* forward proxies, tunnels, members that are added at run time */
     mptcp_counter_name(s->process, MPTCP_COUNTER_WORKER, MPTCP_COUNTER_OTHER);
-    mptcp_counter_names_end(MPTCP_COUNTER_WORKER);
+    mptcp_counter_names_end(s->process, MPTCP_COUNTER_WORKER);
     return OK;
 }
 

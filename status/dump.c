@@ -138,11 +138,11 @@ void status_dump(apr_pool_t *p, server_rec *s)
         dump_limits(out, &report);
     }
     apr_file_puts("In the way:\n", out);
-    for (i = 0; i < report.obstacles->nelts; i++) {
-        apr_file_printf(out, " %s\n", APR_ARRAY_IDX(report.obstacles, i,
-                                                    const char *));
+    for (i = 0; i < report.troubles->nelts; i++) {
+        apr_file_printf(out, " %s\n", APR_ARRAY_IDX(report.troubles, i,
+                                                    status_trouble).text);
     }
-    if (report.obstacles->nelts == 0) {
+    if (report.troubles->nelts == 0) {
         apr_file_puts(" nothing\n", out);
     }
 }

@@ -6,6 +6,7 @@
  */
 
 #include "status/status.h"
+#include "listen/listen.h"
 
 #include "apr_lib.h"                    /* apr_isdigit() */
 #include "http_protocol.h"
@@ -17,9 +18,8 @@ APLOG_USE_MODULE(mptcp);
 
 #define HANDLER "mptcp-status"
 
-/* How many connections a page has that does not say; and at most. */
+/* How many connections a page has that does not say. */
 #define DEFAULT_LIMIT 100
-#define MAX_LIMIT 1000000
 
 /* What a query asks for. */
 typedef enum {
@@ -29,12 +29,6 @@ typedef enum {
 static const char *const form_names[FORMS] = {
     "html", "json", "openmetrics", "style", "script"
 };
-
-typedef struct {
-    status_form form;
-    int sort;
-    int limit;
-} status_query;
 
 /* ---- the query ---------------------------------------------------------- */
 
@@ -75,11 +69,43 @@ static int parse_limit(const char *value, int *limit)
     }
     errno = 0;
     n = apr_strtoi64(value, &end, 10);
-    if (*end || errno || n > MAX_LIMIT) {
+    if (*end || errno || n > STATUS_LIMIT_MAX) {
         return 0;
     }
     *limit = (int)n;
     return 1;
+}
+
+/*
+ * An address, or a network: 192.0.2.0/24.  A form that is sent with nothing in
+ * it asks for none.
+ */
+static int parse_client(apr_pool_t *p, const char *value, status_query *query)
+{
+    char *address = apr_pstrdup(p, value), *bits = strchr(address, '/');
+    const apr_size_t length = strlen(address);
+
+    if (!*address) {
+        return 1;
+    }
+    if (bits) {
+        *bits++ = '\0';
+    }
+    else if (*address == '[' && address[length - 1] == ']') {
+        address[length - 1] = '\0';    /* as the page writes an IPv6 one */
+        address++;
+    }
+    query->client = value;
+    return apr_ipsubnet_create(&query->client_net, address, bits, p)
+           == APR_SUCCESS;
+}
+
+/* What stands behind the = of a word, decoded. */
+static const char *word_value(apr_pool_t *p, const char *word)
+{
+    char *value = apr_pstrdup(p, strchr(word, '=') + 1);
+
+    return ap_unescape_urlencoded(value) == OK ? value : "";
 }
 
 /*
@@ -88,33 +114,45 @@ static int parse_limit(const char *value, int *limit)
  * @return NULL, or what is allowed; nothing that the client sent is in it
  */
 static const char *parse_query(apr_pool_t *p, const char *args,
-                               status_query *query)
+                               status_form *form, status_query *query)
 {
     char *state = NULL, *word;
 
-    query->form = FORM_HTML;
-    query->sort = STATUS_SORT_RATE;
+    *form = FORM_HTML;
+    memset(query, 0, sizeof(*query));
+    query->sort = -1;
     query->limit = DEFAULT_LIMIT;
     if (!args) {
         return NULL;
     }
     for (word = apr_strtok(apr_pstrdup(p, args), "&", &state); word;
          word = apr_strtok(NULL, "&", &state)) {
-        int form = find_form(word);
+        int found = find_form(word);
 
-        if (form >= 0) {
-            query->form = form;
+        if (found >= 0) {
+            *form = found;
         }
         else if (strncmp(word, "sort=", 5) == 0) {
             query->sort = find_name(status_sort_names, STATUS_SORTS, word + 5);
             if (query->sort < 0) {
-                return "sort= allows rate, retrans or subflows";
+                return "sort= allows rate, retrans, subflows or stalled";
             }
+        }
+        else if (strncmp(word, "client=", 7) == 0) {
+            if (!parse_client(p, word_value(p, word), query)) {
+                return "client= allows an address or a network, such as "
+                       "192.0.2.0/24 or 2001:db8::/32";
+            }
+        }
+        else if (strncmp(word, "at=", 3) == 0) {
+            const char *name = word_value(p, word);
+
+            query->at = *name ? name : NULL;
         }
         else if (strncmp(word, "limit=", 6) == 0
                  && !parse_limit(word + 6, &query->limit)) {
             return apr_psprintf(p, "limit= allows a number from 0 to %d",
-                                MAX_LIMIT);
+                                STATUS_LIMIT_MAX);
         }
     }
     return NULL;
@@ -152,6 +190,7 @@ int status_handle(request_rec *r)
     static void (*const forms[])(request_rec *, const status_report *) = {
         status_html, status_json, status_openmetrics
     };
+    status_form form;
     status_query query;
     status_report report;
     const char *err;
@@ -173,7 +212,7 @@ int status_handle(request_rec *r)
         return HTTP_METHOD_NOT_ALLOWED;
     }
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
-    err = parse_query(r->pool, r->args, &query);
+    err = parse_query(r->pool, r->args, &form, &query);
     if (err) {
         r->status = HTTP_BAD_REQUEST;
         ap_set_content_type(r, "text/plain; charset=us-ascii");
@@ -181,12 +220,13 @@ int status_handle(request_rec *r)
         ap_rputs("\n", r);
         return OK;
     }
-    if (query.form == FORM_STYLE || query.form == FORM_SCRIPT) {
-        return status_asset(r, query.form == FORM_SCRIPT);
+    if (form == FORM_STYLE || form == FORM_SCRIPT) {
+        return status_asset(r, form == FORM_SCRIPT);
     }
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
-    status_report_gather(r, query.sort, query.limit, &report);
-    forms[query.form](r, &report);
+    mptcp_count_page(r->connection);
+    status_report_gather(r, &query, &report);
+    forms[form](r, &report);
     return OK;
 }
 
@@ -248,6 +288,55 @@ static void auto_section(request_rec *r)
     }
 }
 
+/* Does a section of the configuration say SetHandler mptcp-status? */
+static int sets_handler(apr_pool_t *p, const ap_directive_t *section)
+{
+    const ap_directive_t *line;
+
+    for (line = section->first_child; line; line = line->next) {
+        const char *args = line->args;
+
+        if (ap_cstr_casecmp(line->directive, "SetHandler") == 0
+            && strcmp(ap_getword_conf(p, &args), HANDLER) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/*
+ * Where the page is: the first <Location> of the main server, or of this
+ * virtual host, that sets the handler; or NULL.  The lines are there as long
+ * as the configuration; mod_info shows them, too.
+ */
+static const char *find_page(apr_pool_t *p, const ap_directive_t *line,
+                             const server_rec *s)
+{
+    const char *found = NULL;
+
+    for (; line && !found; line = line->next) {
+        const char *args = line->args;
+
+        if (ap_cstr_casecmp(line->directive, "<Location") == 0
+            && sets_handler(p, line)) {
+            char *path = ap_getword_conf(p, &args);
+            const apr_size_t length = strlen(path);
+
+            if (length && path[length - 1] == '>') {
+                path[length - 1] = '\0';
+            }
+            found = *path == '/' ? path : NULL;
+        }
+        else if (ap_cstr_casecmp(line->directive, "<VirtualHost") == 0
+                 && s->defn_name && line->filename
+                 && (int)s->defn_line_number == line->line_num
+                 && strcmp(s->defn_name, line->filename) == 0) {
+            found = find_page(p, line->first_child, s);
+        }
+    }
+    return found;
+}
+
 int status_add_section(request_rec *r, int flags)
 {
     if (mptcp_counted_since()) {
@@ -255,7 +344,7 @@ int status_add_section(request_rec *r, int flags)
             auto_section(r);
         }
         else {
-            status_html_section(r);
+            status_html_section(r, find_page(r->pool, ap_conftree, r->server));
         }
     }
     return OK;

@@ -19,6 +19,18 @@
 
 #define SCHEMA 1
 
+/* jansson looks at every byte of a string that it is to take. */
+const char *status_utf8(apr_pool_t *p, const char *text)
+{
+    json_t *value = json_string(text);
+
+    if (!value) {
+        return ap_escape_logitem(p, text);
+    }
+    json_decref(value);
+    return text;
+}
+
 /*
  * jansson takes UTF-8 only, and a configuration file may have something else.
  * Failures for want of memory leave something out, and nothing leaks: every
@@ -26,9 +38,7 @@
  */
 static json_t *text(apr_pool_t *p, const char *string)
 {
-    json_t *value = string ? json_string(string) : json_null();
-
-    return value ? value : json_string(ap_escape_logitem(p, string));
+    return string ? json_string(status_utf8(p, string)) : json_null();
 }
 
 static void set_text(json_t *object, const char *key, apr_pool_t *p,
@@ -69,6 +79,7 @@ static json_t *listeners_json(const status_report *report)
         const mptcp_counted *one = &APR_ARRAY_IDX(report->listeners, i,
                                                   mptcp_counted);
         json_t *object = json_object(), *accepted = json_object();
+        json_t *asked = json_object();
         mptcp_counts counts;
 
         mptcp_counts_get(one, &counts);
@@ -79,6 +90,10 @@ static json_t *listeners_json(const status_report *report)
         set_number(accepted, "tcp", counts.tcp);
         json_object_set_new(object, "accepted", accepted);
         set_number(object, "joins", counts.joins);
+        set_number(object, "joins_live", report->live_joins[i]);
+        set_number(asked, "mptcp", counts.page_mptcp);
+        set_number(asked, "tcp", counts.page_tcp);
+        json_object_set_new(object, "asked_for_page", asked);
         json_array_append_new(array, object);
     }
     return array;
@@ -137,6 +152,9 @@ static json_t *endpoint(const status_report *report, const mptcp_endpoint *ep)
     }
     json_object_set_new(object, "flags", flags);
     set_bool(object, "own", mptcp_endpoint_is_ours(report->s->process, ep));
+    set_text(object, "state", report->p,
+             status_endpoint_text(status_endpoint_state(report->interfaces,
+                                                        ep)));
     return object;
 }
 
@@ -166,17 +184,104 @@ static json_t *path_manager_json(const status_report *report)
     return object;
 }
 
-static json_t *obstacles(const status_report *report)
+static json_t *obstacles_json(const status_report *report)
 {
     json_t *array = json_array();
     int i;
 
-    for (i = 0; i < report->obstacles->nelts; i++) {
-        json_array_append_new(array, text(report->p,
-                                          APR_ARRAY_IDX(report->obstacles, i,
-                                                        const char *)));
+    for (i = 0; i < report->troubles->nelts; i++) {
+        const status_trouble *one = &APR_ARRAY_IDX(report->troubles, i,
+                                                   status_trouble);
+
+        if (!one->is_passing) {
+            json_array_append_new(array,
+                                  text(report->p, one->text));
+        }
     }
     return array;
+}
+
+static json_t *troubles_json(const status_report *report)
+{
+    json_t *array = json_array();
+    int i;
+
+    for (i = 0; i < report->troubles->nelts; i++) {
+        const status_trouble *one = &APR_ARRAY_IDX(report->troubles, i,
+                                                   status_trouble);
+        json_t *object = json_object();
+
+        set_text(object, "kind", report->p, status_kind_text(one->kind));
+        set_bool(object, "bad", one->is_bad);
+        set_bool(object, "passing", one->is_passing);
+        set_text(object, "what", report->p, one->what);
+        set_text(object, "remedy", report->p, one->cure);
+        json_object_set_new(object, "since_ms", one->since
+                            ? json_integer(apr_time_as_msec(one->since))
+                            : json_null());
+        json_array_append_new(array, object);
+    }
+    return array;
+}
+
+static json_t *paths_json(const status_report *report)
+{
+    json_t *array = json_array();
+    int i;
+
+    for (i = 0; i < report->path_list->nelts; i++) {
+        const status_path *path = &APR_ARRAY_IDX(report->path_list, i,
+                                                 status_path);
+        json_t *object = json_object();
+        char address[STATUS_ADDRESS_LEN];
+
+        set_text(object, "address", report->p,
+                 status_address_text(&path->local, address));
+        set_text(object, "interface", report->p, path->interface);
+        set_bool(object, "interface_up", path->interface && !path->is_down);
+        set_text(object, "peers", report->p,
+                 path->is_backend ? "backends" : "clients");
+        set_number(object, "subflows", path->subflows);
+        set_number(object, "stalled", path->stalled);
+        set_number(object, "rate", path->rate);
+        if (path->rtt_median) {
+            set_number(object, "rtt_median_us", path->rtt_median);
+            set_number(object, "rtt_worst_us", path->rtt_worst);
+        }
+        set_number(object, "bytes_sent", path->bytes_sent);
+        set_number(object, "bytes_received", path->bytes_received);
+        set_number(object, "sent", path->sent);
+        set_number(object, "resent", path->resent);
+        json_array_append_new(array, object);
+    }
+    return array;
+}
+
+/* What the kernel has counted, for the whole of its network namespace. */
+static json_t *kernel_json(const status_report *report)
+{
+    static const struct {
+        const char *key;
+        int counter;
+    } counters[] = {
+        { "joins_received", STATUS_JOINS_RECEIVED },
+        { "joins_no_token", STATUS_JOINS_NO_TOKEN },
+        { "joins_wrong_hmac", STATUS_JOINS_WRONG_HMAC },
+        { "joins_rejected", STATUS_JOINS_REJECTED },
+        { "joins_sent", STATUS_JOINS_SENT },
+        { "joins_sent_wrong_hmac", STATUS_JOINS_SENT_WRONG_HMAC },
+        { "joins_no_socket", STATUS_JOINS_NO_SOCKET },
+        { "joins_no_address", STATUS_JOINS_NO_ADDRESS },
+        { "joins_no_way", STATUS_JOINS_NO_WAY }
+    };
+    json_t *object = json_object();
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
+        set_number(object, counters[i].key,
+                   report->counters[counters[i].counter]);
+    }
+    return object;
 }
 
 /* ---- live connections --------------------------------------------------- */
@@ -198,11 +303,15 @@ static json_t *subflow(const status_report *report, const status_subflow *s)
         set_bool(object, "backup_remote", s->socket.backup_remote);
     }
     set_bool(object, "stalled", s->socket.stalled);
+    set_number(object, "unheard_ms", s->socket.unheard_ms);
+    set_number(object, "idle_ms", s->socket.idle_ms);
     set_number(object, "rtt_us", s->socket.rtt);
     set_number(object, "rate", s->socket.rate);
     set_number(object, "bytes_sent", s->socket.bytes_sent);
     set_number(object, "bytes_received", s->socket.bytes_received);
     set_number(object, "retrans_segments", s->socket.retrans);
+    set_number(object, "sent", s->socket.sent);
+    set_number(object, "resent", s->socket.resent);
     return object;
 }
 
@@ -231,6 +340,12 @@ static json_t *connection(const status_report *report,
     }
     set_number(object, "rate", c->rate);
     set_number(object, "retrans_segments", c->retrans);
+    set_number(object, "sent", c->sent);
+    set_number(object, "resent", c->resent);
+    set_number(object, "stalled", c->stalled);
+    if (c->count) {
+        set_number(object, "idle_ms", c->idle_ms);
+    }
     for (s = c->subflows; s; s = s->next) {
         json_array_append_new(subflows, subflow(report, s));
     }
@@ -247,9 +362,14 @@ static json_t *live_json(const status_report *report)
     set_number(object, "mptcp", found->connections->nelts);
     set_number(object, "subflows", found->subflows);
     set_number(object, "tcp", found->tcp);
+    set_number(object, "stalled", report->totals.stalled);
+    set_number(object, "rate", report->totals.rate);
+    set_number(object, "sent", report->totals.sent);
+    set_number(object, "resent", report->totals.resent);
     set_bool(object, "incomplete", found->incomplete);
     set_number(object, "took_us", found->took);
     set_text(object, "sort", report->p, status_sort_names[report->sort]);
+    set_number(object, "matching", report->matching->nelts);
     set_number(object, "not_shown",
                found->connections->nelts - status_shown(report));
     return object;
@@ -313,14 +433,19 @@ static json_t *head(const status_report *report)
                         mptcp_counted_since()
                         ? json_integer(apr_time_as_msec(mptcp_counted_since()))
                         : json_null());
+    set_text(object, "version", report->p, MPTCP_VERSION);
     set_text(object, "mptcp", report->p, status_state_text(report->state));
+    set_text(object, "level", report->p, status_level_text(report->level));
+    json_object_set_new(object, "troubles", troubles_json(report));
     json_object_set_new(object, "listeners", listeners_json(report));
     json_object_set_new(object, "workers", workers_json(report));
     json_object_set_new(object, "blackhole",
                         mptcp_blackhole_known(&given_up)
                         ? json_boolean(given_up) : json_null());
     json_object_set_new(object, "path_manager", path_manager_json(report));
-    json_object_set_new(object, "obstacles", obstacles(report));
+    json_object_set_new(object, "obstacles", obstacles_json(report));
+    json_object_set_new(object, "paths", paths_json(report));
+    json_object_set_new(object, "kernel", kernel_json(report));
     return object;
 }
 
@@ -356,7 +481,7 @@ void status_json(request_rec *r, const status_report *report)
     for (i = 0; i < shown && !r->connection->aborted; i++) {
         write_text(out, i ? "," : "");
         write_json(out, connection(report,
-                                   APR_ARRAY_IDX(report->live.connections, i,
+                                   APR_ARRAY_IDX(report->matching, i,
                                                  status_connection *)), 0);
     }
     write_text(out, "]}}");

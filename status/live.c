@@ -33,10 +33,11 @@
 /* After so long what has come is what is shown. */
 #define LIVE_TIME_LIMIT apr_time_from_sec(3)
 
-typedef struct {
-    const char *name;
-    int is_down;
-} interface;
+/* IFF_LOWER_UP, which only linux/if.h has: there is a link, as of now. */
+#define LOWER_UP (1 << 16)
+
+/* A connection is idle when nothing was sent or received so long, in ms. */
+#define IDLE_AFTER 5000
 
 /* While the kernel answers. */
 typedef struct {
@@ -48,7 +49,8 @@ typedef struct {
     apr_hash_t *by_ends;                /* of those without an inode */
     int says_subflows;                  /* the kernel, by tokens */
     int tcp_without_inode;              /* and of no known connection */
-    apr_hash_t *interfaces;             /* interface *, by its addresses */
+    apr_hash_t *interfaces;             /* status_interface * */
+    apr_hash_t *peers;                  /* of workers */
     apr_time_t deadline;
 } live_reader;
 
@@ -95,10 +97,10 @@ static const void *address_of(const struct sockaddr *sa, apr_size_t *length)
     return NULL;
 }
 
-/* The interfaces of this host's addresses; without them none is named. */
-static apr_hash_t *read_interfaces(apr_pool_t *p)
+/* Without them none is named. */
+apr_hash_t *status_interfaces_read(apr_pool_t *p)
 {
-    const unsigned int up = IFF_UP | IFF_RUNNING;
+    const unsigned int up = IFF_UP | LOWER_UP;
     apr_hash_t *interfaces = apr_hash_make(p);
     struct ifaddrs *list, *ifa;
 
@@ -110,7 +112,7 @@ static apr_hash_t *read_interfaces(apr_pool_t *p)
         const void *address = address_of(ifa->ifa_addr, &length);
 
         if (address) {
-            interface *one = apr_palloc(p, sizeof(*one));
+            status_interface *one = apr_palloc(p, sizeof(*one));
 
             one->name = apr_pstrdup(p, ifa->ifa_name);
             one->is_down = (ifa->ifa_flags & up) != up;
@@ -120,6 +122,11 @@ static apr_hash_t *read_interfaces(apr_pool_t *p)
     }
     freeifaddrs(list);
     return interfaces;
+}
+
+const char *status_connection_at(const status_connection *c)
+{
+    return c->worker ? c->worker->name : c->listener->name;
 }
 
 /* ---- connections and their subflows ------------------------------------- */
@@ -198,7 +205,7 @@ static int take_connection(const mptcp_socket *found, void *baton)
     live_reader *reader = baton;
     const mptcp_counted *listener = NULL;
     const mptcp_counted *worker = mptcp_counted_peer(
-        found->remote.address, mptcp_end_length(&found->remote),
+        reader->peers, found->remote.address, mptcp_end_length(&found->remote),
         found->remote.port);
     status_connection *c;
 
@@ -240,17 +247,35 @@ static void insert_subflow(status_connection *c, status_subflow *subflow)
     }
     subflow->next = *at;
     *at = subflow;
-    c->count++;
-    c->rate += subflow->socket.rate;
-    c->retrans += subflow->socket.retrans;
-    c->bytes += subflow->socket.bytes_sent + subflow->socket.bytes_received;
+}
+
+static void add_to_sums(status_connection *c, const mptcp_socket *s)
+{
+    if (c->count++ == 0 || s->idle_ms < c->idle_ms) {
+        c->idle_ms = s->idle_ms;
+    }
+    if (s->stalled) {
+        c->stalled++;
+        if (s->unheard_ms > c->stalled_ms) {
+            c->stalled_ms = s->unheard_ms;
+        }
+    }
+    if (s->rtt > c->rtt) {
+        c->rtt = s->rtt;
+    }
+    c->is_idle = c->stalled == 0 && c->idle_ms >= IDLE_AFTER;
+    c->rate += s->rate;
+    c->retrans += s->retrans;
+    c->bytes += s->bytes_sent + s->bytes_received;
+    c->sent += s->sent;
+    c->resent += s->resent;
 }
 
 static void set_interface(live_reader *reader, status_subflow *subflow)
 {
     const mptcp_end *local = &subflow->socket.local;
-    const interface *one = apr_hash_get(reader->interfaces, local->address,
-                                        mptcp_end_length(local));
+    const status_interface *one = apr_hash_get(
+        reader->interfaces, local->address, mptcp_end_length(local));
 
     if (one) {
         subflow->interface = one->name;
@@ -271,7 +296,18 @@ static void add_subflow(live_reader *reader, status_connection *c,
     }
     set_interface(reader, subflow);
     insert_subflow(c, subflow);
+    add_to_sums(c, &subflow->socket);
     reader->live->subflows++;
+}
+
+/*
+ * Has no program a hold of it any more?  So it is with a subflow that has left
+ * its connection, which has no MPTCP data either; one that waits to be
+ * accepted has no inode, but is established.
+ */
+static int is_closing(const mptcp_socket *found)
+{
+    return found->inode == 0 && strcmp(found->state, "established") != 0;
 }
 
 /* A TCP socket: a subflow, or a plain connection. */
@@ -285,7 +321,8 @@ static int take_tcp(const mptcp_socket *found, void *baton)
         add_subflow(reader, c, found);
     }
     /* else it is a plain one, or others', or of this moment */
-    else if (!found->says_subflow && listener_of(&found->local)) {
+    else if (!found->says_subflow && !is_closing(found)
+             && listener_of(&found->local)) {
         reader->live->tcp += found->inode != 0;
         reader->tcp_without_inode += found->inode == 0;
     }
@@ -344,7 +381,7 @@ static apr_array_header_t *make_filter(apr_pool_t *p,
 
 void status_live_read(apr_pool_t *p, int other_ports,
                       const apr_array_header_t *join_ports,
-                      status_live *live)
+                      apr_hash_t *interfaces, status_live *live)
 {
     const apr_array_header_t *filter = make_filter(p, join_ports);
     apr_time_t start = apr_time_now();
@@ -363,7 +400,8 @@ void status_live_read(apr_pool_t *p, int other_ports,
     reader.by_token = apr_hash_make(p);
     reader.by_inode = apr_hash_make(p);
     reader.by_ends = apr_hash_make(p);
-    reader.interfaces = read_interfaces(p);
+    reader.interfaces = interfaces;
+    reader.peers = mptcp_counted_peers(p);
     reader.deadline = start + LIVE_TIME_LIMIT;
 
     live->status = mptcp_sock_diag(sock, IPPROTO_MPTCP, filter,

@@ -10,6 +10,7 @@
  */
 
 #include "status/status.h"
+#include "paths/paths.h"
 #include "proxy/proxy.h"
 
 #include "http_protocol.h"
@@ -35,7 +36,8 @@ static void family(const writer *w, const char *name, int is_counter,
 
 /*
  * A label's value, in ASCII: a URL of the configuration may be anything, not
- * so a label.  Other characters are written as a URL has them, %XX.
+ * so a label.  Other characters are written as a URL has them, %XX; and so is
+ * the percent sign, or a URL that has a byte so already would be the same.
  */
 static const char *label_value(apr_pool_t *p, const char *value)
 {
@@ -44,7 +46,7 @@ static const char *label_value(apr_pool_t *p, const char *value)
     for (; *value; value++) {
         unsigned char c = *value;
 
-        if (c < 0x20 || c >= 0x7f) {
+        if (c < 0x20 || c >= 0x7f || c == '%') {
             to += apr_snprintf(to, sizeof("%XX"), "%%%02X", c);
             continue;
         }
@@ -177,19 +179,169 @@ static void path_manager_families(const writer *w, const status_paths *paths)
            paths->endpoints->nelts);
 }
 
-static void live_families(const writer *w, const status_live *found)
+/* The labels of a path. */
+static const char *path_label(const writer *w, const status_path *path)
 {
-    apr_uint64_t stalled = 0;
+    char address[STATUS_ADDRESS_LEN];
+
+    return apr_psprintf(w->r->pool,
+                        "{interface=\"%s\",address=\"%s\",peers=\"%s\"}",
+                        label_value(w->r->pool,
+                                    path->interface ? path->interface : ""),
+                        status_address_text(&path->local, address),
+                        path->is_backend ? "backends" : "clients");
+}
+
+/* A sample for each path; a time is in seconds, and left out if not known. */
+enum {
+    PATH_UP, PATH_SUBFLOWS, PATH_STALLED, PATH_RATE, PATH_SENT, PATH_RESENT,
+    PATH_RECEIVED, PATH_RTT_MEDIAN, PATH_RTT_WORST
+};
+
+static void path_samples(const writer *w, const apr_array_header_t *list,
+                         const char *name, int value)
+{
     int i;
 
-    for (i = 0; i < found->connections->nelts; i++) {
-        const status_subflow *s = APR_ARRAY_IDX(found->connections, i,
-                                              status_connection *)->subflows;
+    for (i = 0; i < list->nelts; i++) {
+        const status_path *path = &APR_ARRAY_IDX(list, i, status_path);
+        const apr_uint64_t values[] = {
+            path->interface && !path->is_down, path->subflows, path->stalled,
+            path->rate, path->sent, path->resent, path->bytes_received,
+            path->rtt_median, path->rtt_worst
+        };
 
-        for (; s; s = s->next) {
-            stalled += s->socket.stalled;
+        if (value < PATH_RTT_MEDIAN) {
+            sample(w, name, 0, path_label(w, path), values[value]);
+        }
+        else if (values[value]) {
+            ap_rprintf(w->r, PREFIX "%s%s %.6f\n", name, path_label(w, path),
+                       values[value] / 1000000.0);
         }
     }
+}
+
+static void paths_families(const writer *w, const apr_array_header_t *list)
+{
+    family(w, "path_up", 0, "Whether the interface of a local address has a "
+           "link.");
+    path_samples(w, list, "path_up", PATH_UP);
+    family(w, "path_subflows", 0, "Live subflows at a local address.");
+    path_samples(w, list, "path_subflows", PATH_SUBFLOWS);
+    family(w, "path_subflows_stalled", 0, "Those of them that send the same "
+           "again and again.");
+    path_samples(w, list, "path_subflows_stalled", PATH_STALLED);
+    family(w, "path_rate_bytes", 0, "What they deliver in a second, as the "
+           "kernel estimates.");
+    path_samples(w, list, "path_rate_bytes", PATH_RATE);
+    family(w, "path_sent_bytes", 0, "What those that live have sent, all in "
+           "all.");
+    path_samples(w, list, "path_sent_bytes", PATH_SENT);
+    family(w, "path_resent_bytes", 0, "The part of it that was sent again.");
+    path_samples(w, list, "path_resent_bytes", PATH_RESENT);
+    family(w, "path_received_bytes", 0, "What those that live have "
+           "received.");
+    path_samples(w, list, "path_received_bytes", PATH_RECEIVED);
+    family(w, "path_rtt_median_seconds", 0, "The median of their round trip "
+           "times.");
+    path_samples(w, list, "path_rtt_median_seconds", PATH_RTT_MEDIAN);
+    family(w, "path_rtt_worst_seconds", 0, "The longest of their round trip "
+           "times.");
+    path_samples(w, list, "path_rtt_worst_seconds", PATH_RTT_WORST);
+}
+
+static void endpoints_families(const writer *w, const status_report *report)
+{
+    const apr_array_header_t *list = report->paths->endpoints;
+    int i;
+
+    family(w, "endpoint_ready", 0, "Whether the address of an endpoint can be "
+           "used, or is announced for a router to translate.");
+    for (i = 0; i < list->nelts; i++) {
+        const mptcp_endpoint *ep = &APR_ARRAY_IDX(list, i, mptcp_endpoint);
+
+        sample(w, "endpoint_ready", 0,
+               apr_psprintf(w->r->pool, "{address=\"%s\",id=\"%d\"}",
+                            mptcp_endpoint_address(w->r->pool, ep), ep->id),
+               status_endpoint_state(report->interfaces, ep)
+               <= STATUS_ENDPOINT_ELSEWHERE);
+    }
+}
+
+/* A counter of the kernel. */
+static void host_sample(const writer *w, const status_report *report,
+                        const char *name, const char *labels, int counter)
+{
+    sample(w, name, 1, labels, report->counters[counter]);
+}
+
+static void host_families(const writer *w, const status_report *report)
+{
+    family(w, "host_joins", 1, "Joins of this host's network namespace, of "
+           "all programs; as the kernel counts them.");
+    host_sample(w, report, "host_joins", "{direction=\"received\"}",
+                STATUS_JOINS_RECEIVED);
+    host_sample(w, report, "host_joins", "{direction=\"sent\"}",
+                STATUS_JOINS_SENT);
+    family(w, "host_joins_refused", 1, "Those of them that came to nothing, "
+           "and why.");
+    host_sample(w, report, "host_joins_refused", "{reason=\"no_token\"}",
+                STATUS_JOINS_NO_TOKEN);
+    host_sample(w, report, "host_joins_refused", "{reason=\"wrong_hmac\"}",
+                STATUS_JOINS_WRONG_HMAC);
+    host_sample(w, report, "host_joins_refused", "{reason=\"rejected\"}",
+                STATUS_JOINS_REJECTED);
+    host_sample(w, report, "host_joins_refused",
+                "{reason=\"sent_wrong_hmac\"}", STATUS_JOINS_SENT_WRONG_HMAC);
+    host_sample(w, report, "host_joins_refused", "{reason=\"no_socket\"}",
+                STATUS_JOINS_NO_SOCKET);
+    host_sample(w, report, "host_joins_refused", "{reason=\"no_address\"}",
+                STATUS_JOINS_NO_ADDRESS);
+    host_sample(w, report, "host_joins_refused", "{reason=\"no_way\"}",
+                STATUS_JOINS_NO_WAY);
+}
+
+/* How many troubles of each kind there are. */
+static void troubles_families(const writer *w, const apr_array_header_t *list)
+{
+    int i, j;
+
+    family(w, "troubles", 0, "What is wrong at this moment, by kind; that "
+           "which comes and goes with traffic, too.");
+    for (i = 0; i < list->nelts; i++) {
+        const status_kind kind = APR_ARRAY_IDX(list, i, status_trouble).kind;
+        int count = 0, is_first = 1;
+
+        for (j = 0; j < list->nelts; j++) {
+            if (APR_ARRAY_IDX(list, j, status_trouble).kind == kind) {
+                is_first &= count > 0 || j == i;
+                count++;
+            }
+        }
+        if (is_first) {
+            sample(w, "troubles", 0,
+                   label(w, "kind", status_kind_text(kind), NULL), count);
+        }
+    }
+}
+
+/* Those that stay whatever the traffic is. */
+static int lasting_troubles(const apr_array_header_t *list)
+{
+    int count = 0, i;
+
+    for (i = 0; i < list->nelts; i++) {
+        count += !APR_ARRAY_IDX(list, i, status_trouble).is_passing;
+    }
+    return count;
+}
+
+static void live_families(const writer *w, const status_report *report)
+{
+    const status_live *found = &report->live;
+    const apr_array_header_t *list = report->listeners;
+    int i;
+
     family(w, "live_connections", 0,
            "Live connections of MPTCP listeners and workers, by protocol.");
     sample(w, "live_connections", 0, "{protocol=\"mptcp\"}",
@@ -198,7 +350,15 @@ static void live_families(const writer *w, const status_live *found)
     single(w, "live_subflows", "Subflows of live MPTCP connections.",
            found->subflows);
     single(w, "live_subflows_stalled",
-           "Subflows that send the same again and again.", stalled);
+           "Subflows that send the same again and again.",
+           report->totals.stalled);
+    family(w, "live_joins", 0,
+           "Subflows besides the first of live connections.");
+    for (i = 0; i < list->nelts; i++) {
+        sample(w, "live_joins", 0,
+               label(w, "listener", APR_ARRAY_IDX(list, i, mptcp_counted).name,
+                     NULL), report->live_joins[i]);
+    }
 }
 
 /* Does the client ask for OpenMetrics?  Its weights are not looked at. */
@@ -222,7 +382,8 @@ void status_openmetrics(request_rec *r, const status_report *report)
     single(&w, "on", "Whether MPTCP is configured and the kernel gives it.",
            report->state == STATUS_ON);
     single(&w, "obstacles", "How many things stand in the way of multipath.",
-           report->obstacles->nelts);
+           lasting_troubles(report->troubles));
+    troubles_families(&w, report->troubles);
     listeners_families(&w, (const mptcp_counted *)report->listeners->elts,
               report->listeners->nelts);
     workers_families(&w, (const mptcp_counted *)report->workers->elts,
@@ -233,9 +394,12 @@ void status_openmetrics(request_rec *r, const status_report *report)
     }
     if (report->paths) {
         path_manager_families(&w, report->paths);
+        endpoints_families(&w, report);
     }
+    host_families(&w, report);
     if (report->live.status == APR_SUCCESS) {
-        live_families(&w, &report->live);
+        live_families(&w, report);
+        paths_families(&w, report->path_list);
     }
     if (w.is_openmetrics) {
         ap_rputs("# EOF\n", r);

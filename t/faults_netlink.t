@@ -212,9 +212,9 @@ like(page(), qr/more than could be read in time/, '    which the page says');
 $faults->set('diag.fallback 0');
 is_deeply([map { $_->{fallback} } @{ status()->{live}{connections} }],
     [(JSON::PP::true) x 2], 'connections that have fallen back');
-like(page(), qr/fell back to TCP/, '    which the page says');
+like(page(), qr/class="alarm">fell back</, '    which the page says');
 $faults->set('diag.stalled 0');
-like(page(), qr/>stalled</, 'subflows that stall');
+like(page(), qr/class="alarm">stalled \d+ s</, 'subflows that stall');
 $faults->set('');
 is(status()->{live}{mptcp}, 2, 'and all is well again');
 $_->close for @sessions;

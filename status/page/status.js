@@ -3,8 +3,9 @@
 /*
  * Keeps the status page up to date: fetches it anew and takes over what is
  * different, so that nothing flickers, selections stay, and what is looked at
- * stays where it is.  Rates are then those between two fetches, which the
- * server, that keeps nothing, cannot know.
+ * stays where it is.  Rates are then those between two fetches, and each path
+ * gets a line of its last minutes: the server, which keeps nothing, cannot
+ * know either.
  */
 
 "use strict";
@@ -12,15 +13,19 @@
 (function () {
     const EVERY = 2000;                 // ms
     const PATIENCE = 10000;             // ms, for one answer
+    const MINUTES = 5;                  // of a path's line
+    const STORE = "mptcp-status";       // what links on the page do not lose
 
     const box = document.getElementById("refresh");
     const words = document.createElement("span");
     const button = document.createElement("button");
     let seen = new Map();               // key -> bytes, at the time below
     let seenAt = 0;
+    let lines = new Map();              // key of a path -> [[ms, bytes/s]...]
     let paused = false;
     let timer = 0;
 
+    // As scaled() of status/html.c.
     function scaled(number, unit) {
         const prefixes = ["", "k", "M", "G", "T", "P"];
         let i = 0;
@@ -41,13 +46,74 @@
             const bytes = Number(cell.dataset.bytes);
             counts.set(key, bytes);
             if (seen.has(key) && now > seenAt) {
-                // a connection's bytes are less when a subflow has gone
-                const more = Math.max(0, bytes - seen.get(key));
-                cell.textContent = scaled(8000 * more / (now - seenAt), "bit/s");
+                // bytes are less when a subflow or connection has gone
+                const rate = 1000 * Math.max(0, bytes - seen.get(key))
+                    / (now - seenAt);
+                cell.textContent = scaled(8 * rate, "bit/s");
+                if (cell.dataset.line !== undefined) {
+                    remember(key, now, rate);
+                }
             }
         }
         seen = counts;
         seenAt = now;
+        drawLines(main, now);
+    }
+
+    function remember(key, now, rate) {
+        const line = lines.get(key) || [];
+        line.push([now, Math.round(rate)]);
+        while (line[0][0] < now - MINUTES * 60000) {
+            line.shift();
+        }
+        lines.set(key, line);
+    }
+
+    // All lines have one scale, so that they can be compared.
+    function drawLines(main, now) {
+        const start = now - MINUTES * 60000;
+        let most = 1;
+        for (const line of lines.values()) {
+            for (const point of line) {
+                most = Math.max(most, point[1]);
+            }
+        }
+        for (const cell of main.querySelectorAll("td.spark")) {
+            const line = lines.get(cell.dataset.of) || [];
+            const points = line.map(([at, rate]) =>
+                ((at - start) / (MINUTES * 600)).toFixed(1) + ","
+                + (19 - 18 * rate / most).toFixed(1));
+            const drawing = cell.querySelector("polyline");
+            const top = Math.max(0, ...line.map(([, rate]) => rate));
+            drawing.setAttribute("points", points.join(" "));
+            cell.querySelector("title").textContent = "the last "
+                + MINUTES + " minutes, at most " + scaled(8 * top, "bit/s");
+        }
+    }
+
+    // A link on the page is another page: it goes on where this one was.
+    function keep() {
+        try {
+            sessionStorage.setItem(STORE, JSON.stringify({
+                path: location.pathname, seenAt, seen: Array.from(seen),
+                lines: Array.from(lines)
+            }));
+        } catch (error) {
+            // no room, or not allowed: then it begins anew
+        }
+    }
+
+    function recall() {
+        try {
+            const kept = JSON.parse(sessionStorage.getItem(STORE));
+            if (kept && kept.path === location.pathname) {
+                seen = new Map(kept.seen);
+                seenAt = kept.seenAt;
+                lines = new Map(kept.lines);
+            }
+        } catch (error) {
+            // as above
+        }
     }
 
     function identity(node) {
@@ -60,14 +126,19 @@
             && identity(a) === identity(b);
     }
 
+    // What is open or closed is the reader's.
+    function isReaders(node, name) {
+        return node.nodeName === "DETAILS" && name === "open";
+    }
+
     function takeAttributes(to, from) {
         for (const { name } of Array.from(to.attributes)) {
-            if (!from.hasAttribute(name)) {
+            if (!from.hasAttribute(name) && !isReaders(to, name)) {
                 to.removeAttribute(name);
             }
         }
         for (const { name, value } of from.attributes) {
-            if (to.getAttribute(name) !== value) {
+            if (to.getAttribute(name) !== value && !isReaders(to, name)) {
                 to.setAttribute(name, value);
             }
         }
@@ -108,6 +179,20 @@
         }
     }
 
+    function takePage(page) {
+        const focused = document.activeElement;
+        const icon = page.querySelector("link[rel=icon]");
+        take(document.querySelector("main"), page.querySelector("main"));
+        take(document.querySelector("h1"), page.querySelector("h1"));
+        take(document.querySelector("link[rel=icon]"), icon);
+        document.title = page.title;
+        // a row that was moved has lost it
+        if (focused && focused.isConnected
+            && focused !== document.activeElement) {
+            focused.focus({ preventScroll: true });
+        }
+    }
+
     async function refresh() {
         const patience = new AbortController();
         const limit = setTimeout(() => patience.abort(), PATIENCE);
@@ -125,9 +210,7 @@
                 throw new Error("another page");
             }
             measure(main);
-            take(document.querySelector("main"), main);
-            take(document.querySelector("h1"), page.querySelector("h1"));
-            document.title = page.title;
+            takePage(page);
             say("every " + EVERY / 1000 + " s", false);
         } catch (error) {
             say("no answer since "
@@ -157,9 +240,7 @@
     button.addEventListener("click", function () {
         paused = !paused;
         button.textContent = paused ? "go on" : "pause";
-        if (paused) {
-            say("paused", false);
-        }
+        say(paused ? "paused" : "every " + EVERY / 1000 + " s", false);
     });
     document.addEventListener("visibilitychange", function () {
         if (!document.hidden && timer) {
@@ -168,9 +249,21 @@
             tick();
         }
     });
+    window.addEventListener("pagehide", keep);
+    // The whole row opens it, not its first word alone.
+    document.addEventListener("click", function (event) {
+        const row = event.target.closest("tr.connection");
+        if (row && !event.target.closest("summary, a")
+            && !String(getSelection())) {
+            const details = row.querySelector("details");
+            details.open = !details.open;
+        }
+    });
 
+    document.documentElement.classList.add("scripted");
     box.append(words, button);
     say("every " + EVERY / 1000 + " s", false);
+    recall();
     measure(document.querySelector("main"));
     timer = setTimeout(tick, EVERY);
 })();

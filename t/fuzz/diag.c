@@ -24,7 +24,12 @@ const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local)
     return &one;
 }
 
-const mptcp_counted *mptcp_counted_peer(const void *address,
+apr_hash_t *mptcp_counted_peers(apr_pool_t *p)
+{
+    return apr_hash_make(p);
+}
+
+const mptcp_counted *mptcp_counted_peer(apr_hash_t *peers, const void *address,
                                         apr_size_t length, int port)
 {
     return NULL;
@@ -58,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     at = data;
     end = data + size;
-    status_live_read(p, size % 2, ports, &live);
+    status_live_read(p, size % 2, ports, status_interfaces_read(p), &live);
     for (i = 0; i < live.connections->nelts; i++) {
         const status_connection *c = APR_ARRAY_IDX(live.connections, i,
                                                    status_connection *);

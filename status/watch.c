@@ -1,0 +1,184 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Since when: what a page that is made anew for each request cannot know.  The
+ * parent looks every ten seconds, whether anybody looks at the page or not,
+ * and notes in shared memory when it has seen a trouble of the host first, and
+ * what the kernel's counters were some minutes ago.
+ *
+ * The parent alone writes, one word at a time; a child may read while it does,
+ * and then takes a trouble for a new one.  No lock is taken.
+ */
+
+#include "status/status.h"
+
+#include "apr_shm.h"
+
+APLOG_USE_MODULE(mptcp);
+
+/* More troubles of one host at one time have no time of their own. */
+#define TROUBLES_MAX 64
+
+/* Counters are compared with what they were so long ago. */
+#define SAMPLES 11
+#define SAMPLE_EVERY apr_time_from_sec(60)
+
+#define STATUS_WATCH_KEY "mod_mptcp:status:1"
+
+typedef struct {
+    apr_uint64_t trouble[TROUBLES_MAX];     /* a hash of it; 0: none */
+    apr_uint64_t since[TROUBLES_MAX];
+    apr_uint64_t sample[SAMPLES][STATUS_COUNTERS];
+    apr_uint64_t samples;                   /* how many there have been */
+} shared_watch;
+
+/* In process->pool, and so the same for all configurations. */
+static shared_watch *seen;
+
+/* The parent's own. */
+static apr_time_t next_sample;
+
+static apr_uint64_t watch_get(const apr_uint64_t *number)
+{
+    return __atomic_load_n(number, __ATOMIC_RELAXED);
+}
+
+static void watch_set(apr_uint64_t *number, apr_uint64_t value)
+{
+    __atomic_store_n(number, value, __ATOMIC_RELAXED);
+}
+
+void status_counters_read(apr_uint64_t now[STATUS_COUNTERS])
+{
+    static const char *const names[STATUS_COUNTERS] = {
+        [STATUS_JOINS_RECEIVED] = "MPJoinSynRx",
+        [STATUS_JOINS_NO_TOKEN] = "MPJoinNoTokenFound",
+        [STATUS_JOINS_WRONG_HMAC] = "MPJoinAckHMacFailure",
+        [STATUS_JOINS_REJECTED] = "MPJoinRejected",
+        [STATUS_JOINS_SENT] = "MPJoinSynTx",
+        [STATUS_JOINS_SENT_WRONG_HMAC] = "MPJoinSynAckHMacFailure",
+        [STATUS_JOINS_NO_SOCKET] = "MPJoinSynTxCreatSkErr",
+        [STATUS_JOINS_NO_ADDRESS] = "MPJoinSynTxBindErr",
+        [STATUS_JOINS_NO_WAY] = "MPJoinSynTxConnectErr"
+    };
+
+    memset(now, 0, STATUS_COUNTERS * sizeof(now[0]));
+    mptcp_netstat_read(names, STATUS_COUNTERS, now);
+}
+
+/* FNV-1a, 64 bits, of what tells it from others; not 0. */
+static apr_uint64_t hash_trouble(const status_trouble *trouble)
+{
+    const char *c = trouble->where ? trouble->where : trouble->what;
+    apr_uint64_t hash = APR_UINT64_C(14695981039346656037) ^ trouble->kind;
+
+    for (; *c; c++) {
+        hash = (hash ^ (unsigned char)*c) * APR_UINT64_C(1099511628211);
+    }
+    return hash ? hash : 1;
+}
+
+static int find_trouble(apr_uint64_t hash)
+{
+    int i;
+
+    for (i = 0; i < TROUBLES_MAX; i++) {
+        if (watch_get(&seen->trouble[i]) == hash) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+apr_time_t status_watch_since(const status_trouble *trouble)
+{
+    int i = seen ? find_trouble(hash_trouble(trouble)) : -1;
+
+    return i >= 0 ? (apr_time_t)watch_get(&seen->since[i]) : 0;
+}
+
+apr_uint64_t status_watch_rise(int counter, apr_uint64_t now)
+{
+    apr_uint64_t samples = seen ? watch_get(&seen->samples) : 0, then;
+
+    if (samples == 0) {
+        return 0;
+    }
+    /* the oldest: the place that is written next, once all are */
+    then = watch_get(&seen->sample[samples < SAMPLES ? 0 : samples % SAMPLES]
+                              [counter]);
+    return now > then ? now - then : 0;
+}
+
+void status_watch_sample(const apr_uint64_t now[STATUS_COUNTERS])
+{
+    apr_uint64_t samples;
+    int i;
+
+    if (!seen || apr_time_now() < next_sample) {
+        return;
+    }
+    next_sample = apr_time_now() + SAMPLE_EVERY;
+    samples = seen->samples;
+    for (i = 0; i < STATUS_COUNTERS; i++) {
+        watch_set(&seen->sample[samples % SAMPLES][i], now[i]);
+    }
+    watch_set(&seen->samples, samples + 1);
+}
+
+/* What is no longer there is forgotten, and what is new is noted. */
+void status_watch_note(const apr_array_header_t *troubles)
+{
+    apr_uint64_t hashes[TROUBLES_MAX];
+    int count = troubles->nelts < TROUBLES_MAX ? troubles->nelts
+                                               : TROUBLES_MAX;
+    int i, j;
+
+    if (!seen) {
+        return;
+    }
+    for (i = 0; i < count; i++) {
+        hashes[i] = hash_trouble(&APR_ARRAY_IDX(troubles, i, status_trouble));
+    }
+    for (i = 0; i < TROUBLES_MAX; i++) {
+        for (j = 0; j < count && hashes[j] != seen->trouble[i]; j++) {
+        }
+        if (j == count) {
+            watch_set(&seen->trouble[i], 0);
+        }
+    }
+    for (j = 0; j < count; j++) {
+        if (find_trouble(hashes[j]) < 0) {
+            i = find_trouble(0);
+            watch_set(&seen->since[i], (apr_uint64_t)apr_time_now());
+            watch_set(&seen->trouble[i], hashes[j]);
+        }
+    }
+}
+
+int status_watch_start(process_rec *process)
+{
+    void *data = NULL;
+
+    seen = NULL;
+    next_sample = 0;
+    apr_pool_userdata_get(&data, STATUS_WATCH_KEY, process->pool);
+    if (!data) {
+        apr_shm_t *shm;
+        apr_status_t rv = apr_shm_create(&shm, sizeof(*seen), NULL,
+                                         process->pool);
+
+        if (rv != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_ERR, rv, ap_server_conf,
+                         "no shared memory for the status page: it will not "
+                         "know since when");
+            return 0;
+        }
+        data = apr_shm_baseaddr_get(shm);
+        memset(data, 0, sizeof(*seen));
+        /* copies the key, which is in memory that will be unloaded */
+        apr_pool_userdata_set(data, STATUS_WATCH_KEY, NULL, process->pool);
+    }
+    seen = data;
+    return 1;
+}
