@@ -5,6 +5,13 @@
 #   make bench-paths        one part; also bench-cut, bench-reload, bench-cost,
 #                           bench-proxy, bench-scale (or bench-status)
 #   make bench-report       the report of what is there
+#
+# In a guest in virtual time, see bench/guest:
+#
+#   make bench-wan          paths with delay, loss and gaps; hand-overs
+#   make bench-wan KERNEL=newest WAN_NETWORKS='far unlike'    some of it
+#   make bench-check        some figures, compared with bench/expected.txt
+#   make bench-check UPDATE=1    makes what it finds the expected
 
 BENCH_PARTS = paths cut reload cost proxy scale
 
@@ -21,7 +28,17 @@ bench-status: bench-scale
 bench-report:
 	perl bench/report.pl
 
-# Given on the command line, these are for the scripts.
-export SHORT CONGESTION
+KERNEL_OF_BENCH = $(or $(KERNEL),6.12)
 
-.PHONY: bench bench-status bench-report $(addprefix bench-,$(BENCH_PARTS))
+bench-wan:
+	bench/guest $(KERNEL_OF_BENCH) wan roam
+
+bench-check:
+	bench/guest $(KERNEL_OF_BENCH) check
+	$(if $(UPDATE),cp bench/results/check.txt bench/expected.txt)
+
+# Given on the command line, these are for the scripts.
+export SHORT CONGESTION UPDATE WAN_NETWORKS WAN_CONGESTION WAN_VIAS ROAM_PARTS
+
+.PHONY: bench bench-status bench-report bench-wan bench-check \
+	$(addprefix bench-,$(BENCH_PARTS))

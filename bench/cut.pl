@@ -16,6 +16,7 @@ use List::Util qw(first);
 use Time::HiRes qw(sleep time);
 use Bench;
 use Bench::Origin;
+use Bench::Phone;
 use Bench::Rates;
 use Bench::Server;
 use MPTCP::Client;
@@ -163,25 +164,10 @@ sub backs {
 
 # ---- Hand-over --------------------------------------------------------------
 
-# A phone and a server with one address each at a time, and a router between:
-#
-#   phone ==1: Wi-Fi, 2: mobile== router --9-- server
-#
-# Whichever network the phone is in, its packets leave by the device that has
-# their source address.  The phone's own manager (NetworkManager does so) makes
-# an endpoint of each address while it is there.
 sub handovers {
     # Enough for all of them, some of the time by both networks.
     my ($file, $sha256) = Bench::random_file($short ? 12e6 : 1.4 * CHANGES * EVERY * 6e6);
-    my $lab = MPTCP::Lab->new(Bench::congestion());
-    $lab->add_host($_) for qw(phone router server);
-    $lab->add_path($_, ['phone', "c$_"], ['router', "r$_"], rate => RATE) for 1, 2;
-    $lab->add_path(9, ['router', 'r9'], ['server', 's9']);
-    $lab->sysctl('router', 'net.ipv4.ip_forward', 1);
-    $lab->run(undef, qw(ip -n server route add default via 10.91.9.1));
-    $lab->limits($_, subflows => 8, add_addr_accepted => 8) for 'phone', 'server';
-    $lab->run(undef, qw(ip -n phone rule add from), "10.91.$_.1", 'table', $_) for 1, 2;
-    leave($lab, $_) for 1, 2;
+    my $lab = Bench::Phone->lab(rate => RATE, Bench::congestion());
     my $servers = servers($lab, 'server', $file, qw(mod_mptcp trunk nginx));
 
     for my $trial (1 .. ($short ? 1 : 2)) {
@@ -203,11 +189,11 @@ sub handovers {
 sub one_handover {
     my ($lab, $servers, $kind, $direction, $order, $trial, $file, $sha256) = @_;
     my $in = 1;
-    arrive($lab, $in);
+    Bench::Phone::arrive($lab, $in);
     my $rates = Bench::Rates->start($lab, 'phone', 'c1', 'c2');
     # As a browser asks.  Once a server has closed its side, its kernel refuses
     # further paths, while much of the response may still be on its way.
-    my $transfer = begin($lab, $servers->{$kind}, $direction, $file, 'phone', '10.91.9.2',
+    my $transfer = begin($lab, $servers->{$kind}, $direction, $file, 'phone', Bench::Phone::ADDRESS,
         headers => ['Connection: keep-alive']);
     $rates->zero;
     my $changes = 0;
@@ -217,14 +203,14 @@ sub one_handover {
         last if $transfer->done;
         my $other = 3 - $in;
         if ($order eq 'make first') {
-            arrive($lab, $other);
+            Bench::Phone::arrive($lab, $other);
             sleep OVERLAP;
-            leave($lab, $in);
+            Bench::Phone::leave($lab, $in);
         }
         else {
-            leave($lab, $in);
+            Bench::Phone::leave($lab, $in);
             sleep OVERLAP;
-            arrive($lab, $other);
+            Bench::Phone::arrive($lab, $other);
         }
         $in = $other;
         $changes++;
@@ -232,7 +218,7 @@ sub one_handover {
     }
     my $r = $transfer->wait;
     my @series = $rates->stop($direction eq 'upload' ? 'sent' : 'received');
-    leave($lab, $in);
+    Bench::Phone::leave($lab, $in);
     my $intact = intact($r, $direction, $sha256);
     push @handovers, { server => $kind, direction => $direction, order => $order,
         trial => $trial, changes => $changes, stall => sprintf('%.3f', $r->{longest_stall}),
@@ -241,26 +227,6 @@ sub one_handover {
         $order, $trial, $kind, $changes, $r->{longest_stall}, $r->{seconds},
         $intact ? '' : " NOT INTACT $r->{error}");
     keep("handover $direction $order", $kind, @series) if $trial == 1;
-    return;
-}
-
-# The phone is given an address in network $i, or loses it.
-sub arrive {
-    my ($lab, $i) = @_;
-    my @ip = ('ip', '-n', 'phone');
-    $lab->run(undef, @ip, 'address', 'add', "10.91.$i.1/24", 'dev', "c$i");
-    $lab->run(undef, @ip, 'route', 'add', 'default', 'via', "10.91.$i.2", 'dev', "c$i",
-        'table', $i);
-    $lab->run(undef, @ip, 'route', 'append', 'default', 'via', "10.91.$i.2", 'dev', "c$i");
-    $lab->endpoint('phone', "10.91.$i.1", dev => "c$i", 'id', $i, 'subflow');
-    return;
-}
-
-sub leave {
-    my ($lab, $i) = @_;
-    $lab->try(undef, qw(ip -n phone mptcp endpoint delete id), $i);
-    # Its routes go with it.
-    $lab->run(undef, qw(ip -n phone address flush dev), "c$i");
     return;
 }
 

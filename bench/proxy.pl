@@ -4,7 +4,9 @@
 # backend for each, and with pooled ones.
 #
 #   proxy.csv   a row for each run: off, on (mod_mptcp's multipathtcp), trunk's
-#               own, mptcpize; in each round all have their turn
+#               own, mptcpize; in each round all have their turn.  cost:
+#               microseconds of processor time of the proxy's processes for a
+#               request, which other work on the machine changes less
 #
 # wrk and the proxy, and the proxy and the backend, are hosts of their own with
 # a link that is not slowed: the two processors are the limit, and all share
@@ -15,6 +17,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib", "$FindBin::Bin/../t/lib";
 use Bench;
+use Bench::Requests;
 use Bench::Server;
 
 my $bench   = Bench->begin('proxy');
@@ -63,19 +66,25 @@ for my $round (1 .. $rounds) {
     for my $pool (qw(new pooled)) {
         for my $name ($round % 2 ? @names : reverse @names) {
             my %before = map { $_ => $lab->counter('proxy', $_) } counters();
-            my ($rate, $errors, $what) = load("$pool $name", $seconds);
+            my $time = Bench::Requests::processor_time($server{"$pool $name"}->pid);
+            my ($rate, $requests, $errors, $what) = load("$pool $name", $seconds);
+            $time = Bench::Requests::processor_time($server{"$pool $name"}->pid) - $time;
             my %now = map { $_ => $lab->counter('proxy', $_) - $before{$_} } counters();
             push @rows, { pool => $pool, way => $name, round => $round, rate => $rate,
-                errors => $errors, opened => $now{TcpActiveOpens},
+                cost => sprintf('%.1f', $time / 1000 / $requests), errors => $errors, opened => $now{TcpActiveOpens},
                 mptcp => $now{MPTcpExtMPCapableSYNTX} };
-            $bench->say(sprintf '%d %-6s %-9s %6.0f requests/s, %d errors; %d connections, %d MPTCP',
-                $round, $pool, $name, $rate, $errors, $now{TcpActiveOpens},
+            $bench->say(sprintf '%d %-6s %-9s %6.0f requests/s, %.1f us each, %d errors; %d'
+                . ' connections, %d MPTCP', $round, $pool, $name, $rate, $rows[-1]{cost}, $errors, $now{TcpActiveOpens},
                 $now{MPTcpExtMPCapableSYNTX});
+            # The last requests may be on their way at one end only.
+            die "bench: not MPTCP where it should be, or the other way round\n"
+                if $name =~ /off|loaded/ ? $now{MPTcpExtMPCapableSYNTX}
+                : $now{MPTcpExtMPCapableSYNTX} < 0.99 * $now{TcpActiveOpens};
             $bench->say($what) if $errors;
         }
     }
 }
-$bench->write('proxy', [qw(pool way round rate errors opened mptcp)], @rows);
+$bench->write('proxy', [qw(pool way round rate cost errors opened mptcp)], @rows);
 $bench->end(rounds => $rounds, run => $seconds);
 exit 0;
 
@@ -86,8 +95,9 @@ sub load {
     my $said = $lab->capture('user', qw(wrk -t1 -c32), "-d$for",
         "http://10.91.1.2:$port{$name}/file");
     my ($rate) = $said =~ m{Requests/sec:\s*([\d.]+)} or die "bench: wrk: $said";
+    my ($requests) = $said =~ /(\d+) requests in/;
     my $errors = 0;
     $errors += $_ for $said =~ /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/;
     $errors += $1 if $said =~ /Non-2xx or 3xx responses: (\d+)/;
-    return ($rate, $errors, join ' ', $said =~ /(Socket errors:.*|Non-2xx.*)/g);
+    return ($rate, $requests, $errors, join ' ', $said =~ /(Socket errors:.*|Non-2xx.*)/g);
 }

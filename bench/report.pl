@@ -11,6 +11,7 @@ use List::Util qw(max min sum uniq);
 use Bench;
 use Bench::Plot;
 use Bench::Server;
+use Bench::Wan;
 
 my %COLOR = (
     httpd => '#999999', mod_mptcp => '#0072b2', mod_mptcp_buffer => '#6fb1e0', mptcpize => '#e69f00', trunk => '#d55e00',
@@ -23,6 +24,8 @@ my @ORDER = map { $_ eq 'mod_mptcp' ? ($_, 'mod_mptcp_buffer') : $_ } @KINDS;
 my $results = Bench::results();
 my @text;
 introduce();
+wan();
+roam();
 paths();
 cut();
 reload();
@@ -83,7 +86,8 @@ sub formatted { my ($format, $value) = @_; return defined $value && $value ne ''
 sub grouped { return Bench::Plot::Panel::grouped(@_) }
 
 sub introduce {
-    my ($meta) = grep { $_ } map { Bench::meta($_) } qw(paths cut reload cost proxy scale);
+    my ($meta) = grep { $_ } map { Bench::meta($_) } qw(paths cut reload cost proxy scale),
+        map { "wan-$_" } kernels('wan');
     $meta or die "bench: nothing in $results\n";
     para('# mod_mptcp beside other servers');
     para('Written by `make bench-report` from the numbers beside it; how to run all of it,',
@@ -100,6 +104,157 @@ sub introduce {
     para('The machine was not idle before these parts, so that absolute numbers, and the longest of'
         . ' times, are worse than they could be: ' . join(', ', @busy) . '. (What a part itself',
         'does counts in the load average after it, and before the next one.)') if @busy;
+    return;
+}
+
+# ---- Wan --------------------------------------------------------------------
+
+# Kernels that a part in virtual time was run on, the one that has most first.
+sub kernels {
+    my ($part) = @_;
+    my @kernels = map { m{/\w+-([\d.]+)\.json$} ? $1 : () } glob "$results/$part-[0-9]*.json";
+    my %rows = map { $_ => scalar(() = Bench::table("$part-$_")) } @kernels;
+    return sort { $rows{$b} <=> $rows{$a} || $a cmp $b } @kernels;
+}
+
+sub wan {
+    my @kernels = kernels('wan');
+    para('## Paths with delay, loss and gaps');
+    return para('Not measured here (`make bench-wan`).') if !@kernels;
+    para(<<"END" =~ s/\n$//r);
+In guests in virtual time (`make bench-wan`), which makes figures repeat: two runs
+differ by a tenth of a percent where nothing is lost by chance. TCP is plain httpd
+with a TCP client on either path alone; MPTCP is mod_mptcp over both. MB/s from the
+client's connect() to the last byte. Sum: of both TCP rates; a larger file than
+these has less of the beginning in it, and a better ratio. Share: of what both TCP
+transfers, each alone, had carried after the same time; so it is free of the
+beginning that each path has anyway. Queues hold 50 ms, or a path's round trip if
+that is more. In brackets: seconds that both paths together need for the file.
+END
+    my @all = map { my $kernel = $_; map { { %$_, kernel => $kernel } } Bench::table("wan-$kernel") }
+        @kernels;
+    my @networks = grep { my $n = $_; grep { $_->{network} eq $n } @all } Bench::Wan::names();
+    para(map { my $n = Bench::Wan::network($_); "- **$_**: $n->{title} ($n->{seconds} s)" } @networks);
+    for my $kernel (@kernels) {
+        my @rows = select_rows(\@all, kernel => $kernel);
+        for my $congestion (uniq map { $_->{congestion} } @rows) {
+            para("### Linux $kernel, $congestion");
+            my @own = select_rows(\@rows, congestion => $congestion);
+            wan_table($_, \@own, \@networks)
+                for grep { my $d = $_; grep { $_->{direction} eq $d } @own } 'download', 'upload';
+        }
+        wan_others(\@rows, \@networks);
+    }
+    my @broken = grep { !$_->{intact} } @all;
+    para(@broken ? 'Not intact: ' . join ', ', map { "$_->{network} $_->{direction} $_->{server}" } @broken
+        : 'All of ' . @all . ' transfers were intact (MD5 at both ends).');
+    wan_plot(\@all, $kernels[0], \@networks);
+    picture('wan', 'Two paths, each alone by TCP and both by MPTCP');
+    return;
+}
+
+sub wan_table {
+    my ($direction, $rows, $networks) = @_;
+    my $proxied = grep { $_->{via} eq 'proxied' } @$rows;
+    my @heads = ('mod_mptcp', 'of the sum', 'share');
+    table([$direction, 'TCP, path 1', 'TCP, path 2', @heads,
+            $proxied ? map { "proxied: $_" } @heads : ()],
+        map { my $network = $_;
+            my %at = map { ("$_->{via} $_->{server} $_->{path}" => $_) }
+                select_rows($rows, network => $network, direction => $direction);
+            my @tcp = map { $at{"direct httpd $_"} // {} } 1, 2;
+            !$tcp[0]{rate} ? () : [$network, (map { formatted('%.2f', $_->{rate}) } @tcp),
+                map { wan_cells($at{"$_ mod_mptcp both"}, @tcp) } 'direct', $proxied ? 'proxied' : ()]
+        } @$networks);
+    return;
+}
+
+sub wan_cells {
+    my ($row, @tcp) = @_;
+    return ('-') x 3 if !$row;
+    return (formatted('%.2f', $row->{rate}), sprintf('**%.2f**', $row->{rate} / ($tcp[0]{rate} + $tcp[1]{rate})),
+        formatted('%.2f', $row->{share}));
+}
+
+# Others beside it: downloads.
+sub wan_others {
+    my ($rows, $networks) = @_;
+    my @own = grep { $_->{via} eq 'direct' && $_->{direction} eq 'download' && $_->{path} eq 'both' }
+        select_rows($rows, congestion => 'cubic');
+    my @servers = ordered(map { $_->{server} } @own);
+    return if @servers < 2;
+    my @here = grep { my $n = $_; 1 < grep { $_->{network} eq $n } @own } @$networks;
+    para('Beside other servers, cubic: download in MB/s, and how much of it came by the second path.',
+        'nginx, HAProxy and lighttpd of Debian 12 are run by mptcpize.');
+    table(['', @here], map { my $server = $_; [title($server), map {
+        my ($row) = select_rows(\@own, network => $_, server => $server);
+        $row ? sprintf('%.2f, %.0f %%', $row->{rate},
+            100 * $row->{path2} / ($row->{path1} + $row->{path2})) : '-' } @here] } @servers);
+    return;
+}
+
+sub wan_plot {
+    my ($all, $kernel, $networks) = @_;
+    my @rows = grep { $_->{via} eq 'direct' && $_->{direction} eq 'download' }
+        select_rows($all, kernel => $kernel, congestion => 'cubic');
+    my @bars = (['httpd', 1, '#999999', 'TCP, first path'], ['httpd', 2, '#bbbbbb', 'TCP, second path'],
+        ['mod_mptcp', 'both', $COLOR{mod_mptcp}, 'MPTCP, both']);
+    my $height = 62 * @$networks;
+    my $plot = Bench::Plot->new(width => 900, height => 92 + $height + 72,
+        title => 'A download over two networks at once',
+        note => "Linux $kernel in virtual time, cubic, httpd 2.4 with mod_mptcp; make bench-wan");
+    my $most = max map { $_->{rate} } @rows;
+    my $panel = $plot->panel(left => 110, top => 76, width => 740, height => $height,
+        x => [0, 1.12 * $most], y => [@$networks + 0.5, 0.5], y_names => $networks, x_label => 'MB/s');
+    for my $n (0 .. $#$networks) {
+        for my $b (0 .. $#bars) {
+            my ($server, $path, $color) = $bars[$b]->@*;
+            my ($row) = select_rows(\@rows, network => $networks->[$n], server => $server, path => $path)
+                or next;
+            my $shift = 17 * ($b - 1);
+            $panel->bar($color, $row->{rate}, $n + 1, 14, $shift);
+            $panel->label($row->{rate}, $n + 1, sprintf('%.1f', $row->{rate}), right => 4,
+                down => $shift + 4, size => 10);
+        }
+    }
+    $plot->legend(16, 54, map { [@$_[3, 2]] } @bars);
+    $plot->write("$results/wan.svg");
+    return;
+}
+
+# ---- Roam -------------------------------------------------------------------
+
+sub roam {
+    my @kernels = kernels('roam');
+    para('## Hand-overs at random moments, and cuts, on Wi-Fi and LTE');
+    return para('Not measured here (`make bench-wan`).') if !@kernels;
+    para(<<"END" =~ s/\n$//r);
+The network is wifi+lte above. A phone downloads 2.5 MB by Wi-Fi and changes to LTE
+when a random share of them has come; every second time it has both for 0.3 s, the
+others neither. Stall: the longest time without a byte, of the whole ones.
+END
+    for my $kernel (@kernels) {
+        my @rows = Bench::table("roam-$kernel");
+        my %seen;
+        my @groups = grep { !$seen{"@$_"}++ } map { [@$_{qw(server connection order)}] } @rows;
+        table(["Linux $kernel", 'hand-overs', 'whole', 'stall, median (s)', 'longest (s)'],
+            map { my ($server, $connection, $order) = @$_;
+                my @own = select_rows(\@rows, server => $server, connection => $connection,
+                    order => $order);
+                my @whole = map { $_->{stall} } grep { $_->{intact} } @own;
+                [title($server) . ", $connection, $order", scalar @own, scalar @whole,
+                    formatted('%.2f', Bench::median(@whole)), formatted('%.2f', max @whole)]
+            } @groups) if @rows;
+        my @cuts = Bench::table("roam-cuts-$kernel");
+        my @kinds = uniq map { "$_->{path} $_->{how}" } @cuts;
+        table(["Linux $kernel: 12 MB, path", 'how it goes', 'whole', 'stall (s)', 'used again after (s)'],
+            map { my ($path, $how) = split / /, $_, 2;
+                my @own = select_rows(\@cuts, path => $path, how => $how);
+                [$path == 1 ? 'Wi-Fi' : 'LTE', $how, scalar(grep { $_->{intact} } @own) . ' of ' . @own,
+                    join(', ', map { formatted('%.2f', $_->{stall}) } @own),
+                    join(', ', map { $_->{back} eq '' ? '-' : $_->{back} } @own)]
+            } @kinds) if @cuts;
+    }
     return;
 }
 
@@ -432,7 +587,8 @@ sub proxy {
 wrk with 32 connections that are kept, through a proxy to an MPTCP backend, 1000
 bytes each; the two processors are the limit, and everything shares them. New: a
 connection to the backend for each request (`disablereuse=On`). Pooled: as
-mod_proxy comes. Medians; ratio to stock httpd's TCP in the same rounds.
+mod_proxy comes. Medians; ratio to stock httpd's TCP in the same rounds; microseconds each:
+processor time of the proxy's own processes for a request.
 END
     my @rows = Bench::table('proxy');
     my %name = (off => 'httpd 2.4, TCP', loaded => 'mod_mptcp loaded, TCP',
@@ -442,13 +598,15 @@ END
         qw(off loaded on trunk_off trunk mptcpize);
     my %rounds;
     my %off = map { ("$_->{pool} $_->{round}" => $_->{rate}) } select_rows(\@rows, way => 'off');
-    table(['', map { ("$_: requests/s", 'ratio', 'lowest', 'highest', 'errors') } 'new', 'pooled'],
+    table(['', map { ("$_: requests/s", 'ratio', 'lowest', 'highest', 'microseconds each', 'errors') }
+        'new', 'pooled'],
         map { my $way = $_; [$name{$way}, map {
             my @own = select_rows(\@rows, pool => $_, way => $way);
             my @ratio = map { $_->{rate} / $off{"$_->{pool} $_->{round}"} } @own;
             (grouped(sprintf '%.0f', median_of('rate', @own)),
             (map { sprintf '%.2f', $_ } Bench::median(@ratio), min(@ratio), max(@ratio)),
-            sum(map { $_->{errors} } @own)) } 'new', 'pooled'] } @ways);
+            formatted('%.0f', median_of('cost',
+                grep { defined $_->{cost} } @own)), sum(map { $_->{errors} } @own)) } 'new', 'pooled'] } @ways);
     para('Errors are those of wrk: connections that a server closed, answers other than 200; stock',
         'TCP has them as well.') if grep { $_->{errors} } @rows;
     para('An MPTCP connection costs the kernel more to open and close than a TCP one; beside',

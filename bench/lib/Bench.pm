@@ -18,6 +18,7 @@ package Bench;
 use strict;
 use warnings;
 use Cwd ();
+use Digest::MD5 ();
 use Digest::SHA ();
 use File::Basename qw(dirname);
 use JSON::PP ();
@@ -77,7 +78,7 @@ sub paths {
 }
 
 # A file of random bytes, because a checksum is to find pieces exchanged:
-# (name, SHA-256).
+# (name, SHA-256, MD5).
 sub random_file {
     my ($bytes) = @_;
     my $dir = File::Temp->newdir('bench-XXXXXX', TMPDIR => 1, CLEANUP => 0);
@@ -85,16 +86,16 @@ sub random_file {
     my $name = "$dir/file";
     open my $random, '<:raw', '/dev/urandom' or die "/dev/urandom: $!\n";
     open my $file, '>:raw', $name or die "$name: $!\n";
-    my $digest = Digest::SHA->new(256);
+    my ($sha256, $md5) = (Digest::SHA->new(256), Digest::MD5->new);
     while ($bytes > 0) {
         my $count = read $random, my $block, $bytes < 1e6 ? $bytes : 1e6;
         $count or die "/dev/urandom: $!\n";
-        $digest->add($block);
+        $_->add($block) for $sha256, $md5;
         print {$file} $block;
         $bytes -= $count;
     }
     close $file or die "$name: $!\n";
-    return ($name, $digest->hexdigest);
+    return ($name, $sha256->hexdigest, $md5->hexdigest);
 }
 
 # ---- Results ----------------------------------------------------------------
@@ -149,6 +150,12 @@ sub meta {
     open my $file, '<', results() . "/$part.json" or return;
     local $/;
     return JSON::PP->new->decode(<$file>);
+}
+
+# '6.12' of this kernel's release.
+sub kernel {
+    my ($release) = (POSIX::uname())[2] =~ /^(\d+\.\d+)/;
+    return $release;
 }
 
 sub load { return (split ' ', read_line('/proc/loadavg'))[0] }

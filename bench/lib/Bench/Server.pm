@@ -21,6 +21,7 @@ package Bench::Server;
 # Where the binaries of others are, is for the person to say who runs this:
 #   MPTCP_BENCH_HTTPD_TRUNK, MPTCP_BENCH_NGINX, MPTCP_BENCH_HAPROXY,
 #   MPTCP_BENCH_LIGHTTPD (modules beside it, or where it looks for them)
+# One that is older than its own MPTCP is run by mptcpize, if that is here.
 
 use strict;
 use warnings;
@@ -28,6 +29,7 @@ use Carp qw(croak);
 use File::Basename qw(dirname);
 use File::Temp ();
 use Time::HiRes qw(sleep);
+use version;
 use MPTCP::Httpd;
 
 use constant PATIENCE => 30;    # seconds, for a start or a reload
@@ -42,12 +44,13 @@ my %KIND = (
     mptcpize  => { title => 'httpd 2.4 by mptcpize' },
     trunk     => { title => 'httpd trunk', env => 'MPTCP_BENCH_HTTPD_TRUNK', ask => '-v',
         version => qr{Server version: (.*)} },
+    # since: the version that knows MPTCP; an older one is run by mptcpize
     nginx     => { title => 'nginx', env => 'MPTCP_BENCH_NGINX', ask => '-v',
-        version => qr{version: (.*)} },
+        version => qr{version: (.*)}, since => '1.29.7' },
     haproxy   => { title => 'HAProxy', env => 'MPTCP_BENCH_HAPROXY', ask => '-v',
-        version => qr{^(HAProxy version \S+)} },
+        version => qr{^(HAProxy version \S+)}, since => '3.1' },
     lighttpd  => { title => 'lighttpd', env => 'MPTCP_BENCH_LIGHTTPD', ask => '-v',
-        version => qr{^(lighttpd/\S+)} },
+        version => qr{^(lighttpd/\S+)}, since => '1.4.76' },
 );
 
 sub kinds { return @KINDS }
@@ -66,7 +69,11 @@ sub version {
     -x $binary or die "bench: $k->{env}: '$binary' cannot be run\n";
     my ($says) = qx{'$binary' $k->{ask} 2>&1} =~ $k->{version}
         or die "bench: $k->{env}: '$binary' is no $k->{title}\n";
-    return $k->{says} = $says;
+    if ($k->{since} && in_path('mptcpize')) {
+        my ($number) = $says =~ /(\d+(?:\.\d+)+)/;
+        $k->{by_mptcpize} = 'version'->parse("v$number") < 'version'->parse("v$k->{since}");
+    }
+    return $k->{says} = $says . ($k->{by_mptcpize} ? ' by mptcpize' : '');
 }
 
 sub in_path { my ($name) = @_; return grep { -x "$_/$name" } split /:/, $ENV{PATH} }
@@ -87,6 +94,8 @@ sub start {
         $self->{pid} = $self->{httpd}->pid;
         return $self;
     }
+    unshift @{ $self->{before} }, qw(mptcpize run)
+        if $self->{mptcp} && defined version($kind) && $KIND{$kind}{by_mptcpize};
     $self->{root} = File::Temp->newdir('server-XXXXXX', TMPDIR => 1);
     chmod 0755, "$self->{root}";
     mkdir "$self->{root}/logs";
@@ -172,6 +181,12 @@ sub _write {
     return;
 }
 
+# Is it to be asked for MPTCP in its own words?
+sub _asks {
+    my ($self) = @_;
+    return $self->{mptcp} && !$KIND{ $self->{kind} }{by_mptcpize};
+}
+
 sub _modules {
     my ($self) = @_;
     my @proxy = $self->{backend} || $self->{sink} ? qw(proxy proxy_http) : ();
@@ -216,7 +231,7 @@ sub _trunk_conf {
 # As in the file that comes with it; it takes bodies of 1 MB unless told.
 sub _nginx_conf {
     my ($self) = @_;
-    my $listen = $self->{mptcp} && !$self->{backend} ? 'multipath' : '';
+    my $listen = $self->_asks && !$self->{backend} ? 'multipath' : '';
     my $locations = $self->{backend}
         ? "location / { proxy_pass http://$self->{backend}; }"
         : "root $self->{files};\n"
@@ -241,8 +256,8 @@ END
 sub _haproxy_conf {
     my ($self) = @_;
     my ($in, $out) = ('ipv4@', '');
-    $in  = 'mptcp4@' if $self->{mptcp} && !$self->{backend};
-    $out = 'mptcp4@' if $self->{mptcp} && $self->{backend};
+    $in  = 'mptcp4@' if $self->_asks && !$self->{backend};
+    $out = 'mptcp4@' if $self->_asks && $self->{backend};
     my $to = $self->{backend} // $self->{sink};
     return <<"END";
 defaults
@@ -258,7 +273,7 @@ END
 
 sub _lighttpd_conf {
     my ($self) = @_;
-    my $mptcp = $self->{mptcp} && !$self->{backend} ? 'enable' : 'disable';
+    my $mptcp = $self->_asks && !$self->{backend} ? 'enable' : 'disable';
     my $to = $self->{backend} // $self->{sink};
     my $files = $self->{files} // $self->{root};
     my $proxy = '';
