@@ -41,20 +41,6 @@ const char *mptcp_fallback_directive(cmd_parms *cmd, void *dummy, int flag);
  */
 int mptcp_is_check_pass(void);
 
-/** Is the pointer an element of this array of pointers? */
-int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer);
-
-/**
- * An array that outlives restarts, which this module's own statics do not: it
- * is unloaded and loaded again.  For the parent, while it has a single thread.
- * @param key Its name, with a number that changes with its elements' type,
- *        since a reload may bring a newer module
- * @param size Of an element, in bytes
- * @return The array, empty at first; in process->pool
- */
-apr_array_header_t *mptcp_process_array(process_rec *process, const char *key,
-                                        int size);
-
 /* ---- request.c: what is remembered of requests and their connections ---- */
 
 /** The variable of a proxied request's connection to its backend. */

@@ -7,8 +7,6 @@
 
 #include "common/common.h"
 
-#include "ap_listen.h"
-
 /*
  * Set when the main server's configuration is made, which httpd does as soon
  * as it knows the module and before it reads a directive; so it never points
@@ -86,30 +84,4 @@ const char *mptcp_fallback_directive(cmd_parms *cmd, void *dummy, int flag)
 int mptcp_is_check_pass(void)
 {
     return ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG;
-}
-
-int mptcp_array_has(const apr_array_header_t *pointers, const void *pointer)
-{
-    int i;
-
-    for (i = 0; i < pointers->nelts; i++) {
-        if (APR_ARRAY_IDX(pointers, i, const void *) == pointer) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-apr_array_header_t *mptcp_process_array(process_rec *process, const char *key,
-                                        int size)
-{
-    void *array = NULL;
-
-    apr_pool_userdata_get(&array, key, process->pool);
-    if (!array) {
-        array = apr_array_make(process->pool, 1, size);
-        /* copies the key, which is in memory that will be unloaded */
-        apr_pool_userdata_set(array, key, NULL, process->pool);
-    }
-    return array;
 }

@@ -76,6 +76,22 @@ void mptcp_listener_clear_defer_accept(apr_socket_t *sd, server_rec *s)
     }
 }
 
+/* ---- what is remembered of listeners ------------------------------------- */
+
+apr_array_header_t *mptcp_process_array(process_rec *process, const char *key,
+                                        int size)
+{
+    void *array = NULL;
+
+    apr_pool_userdata_get(&array, key, process->pool);
+    if (!array) {
+        array = apr_array_make(process->pool, 1, size);
+        /* copies the key, which is in memory that will be unloaded */
+        apr_pool_userdata_set(array, key, NULL, process->pool);
+    }
+    return array;
+}
+
 /* ---- sockets that a service manager passed on --------------------------- */
 
 /*
@@ -93,7 +109,15 @@ static apr_array_header_t *inherited_listeners(process_rec *process)
 int mptcp_listener_is_inherited(const ap_listen_rec *lr,
                                 process_rec *process)
 {
-    return mptcp_array_has(inherited_listeners(process), lr);
+    const apr_array_header_t *inherited = inherited_listeners(process);
+    int i;
+
+    for (i = 0; i < inherited->nelts; i++) {
+        if (APR_ARRAY_IDX(inherited, i, ap_listen_rec *) == lr) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /*
