@@ -101,17 +101,6 @@ apr_status_t mptcp_listener_set_options(const ap_listen_rec *lr,
 /** Let an MPTCP socket take joins at once, which TCP_DEFER_ACCEPT forbids. */
 void mptcp_listener_clear_defer_accept(apr_socket_t *sd, server_rec *s);
 
-/**
- * An array that outlives restarts, which this module's own statics do not: it
- * is unloaded and loaded again.  For the parent, while it has a single thread.
- * @param key Its name, with a number that changes with its elements' type,
- *        since a reload may bring a newer module
- * @param size Of an element, in bytes
- * @return The array, empty at first; in process->pool
- */
-apr_array_header_t *mptcp_process_array(process_rec *process, const char *key,
-                                        int size);
-
 /** Note the listeners whose sockets a service manager has passed on. */
 void mptcp_listeners_note_inherited(process_rec *process);
 

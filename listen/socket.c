@@ -76,22 +76,6 @@ void mptcp_listener_clear_defer_accept(apr_socket_t *sd, server_rec *s)
     }
 }
 
-/* ---- what is remembered of listeners ------------------------------------- */
-
-apr_array_header_t *mptcp_process_array(process_rec *process, const char *key,
-                                        int size)
-{
-    void *array = NULL;
-
-    apr_pool_userdata_get(&array, key, process->pool);
-    if (!array) {
-        array = apr_array_make(process->pool, 1, size);
-        /* copies the key, which is in memory that will be unloaded */
-        apr_pool_userdata_set(array, key, NULL, process->pool);
-    }
-    return array;
-}
-
 /* ---- sockets that a service manager passed on --------------------------- */
 
 /*
@@ -102,8 +86,15 @@ apr_array_header_t *mptcp_process_array(process_rec *process, const char *key,
 
 static apr_array_header_t *inherited_listeners(process_rec *process)
 {
-    return mptcp_process_array(process, INHERITED_KEY,
-                               sizeof(ap_listen_rec *));
+    void *inherited = NULL;
+
+    apr_pool_userdata_get(&inherited, INHERITED_KEY, process->pool);
+    if (!inherited) {
+        inherited = apr_array_make(process->pool, 1, sizeof(ap_listen_rec *));
+        /* copies the key, which is in memory that will be unloaded */
+        apr_pool_userdata_set(inherited, INHERITED_KEY, NULL, process->pool);
+    }
+    return inherited;
 }
 
 int mptcp_listener_is_inherited(const ap_listen_rec *lr,

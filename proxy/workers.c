@@ -326,7 +326,7 @@ static int by_name(const void *va, const void *vb)
 }
 
 /* By what is written: a name is looked up when there is a request for it. */
-static int is_loopback(const proxy_worker *worker)
+static int is_backend_here(const proxy_worker *worker)
 {
     const char *host = worker->s->hostname;
 
@@ -349,7 +349,7 @@ apr_array_header_t *mptcp_workers_list(apr_pool_t *p)
         worker = key;
         one->name = mptcp_shown_name(p, mptcp_worker_name(*worker));
         one->is_mptcp = *(const int *)setting;
-        one->is_loopback = is_loopback(*worker);
+        one->is_loopback = is_backend_here(*worker);
     }
     qsort(list->elts, list->nelts, sizeof(mptcp_worker_wish), by_name);
     return list;
