@@ -7,7 +7,8 @@
  * what the kernel's counters were some minutes ago.
  *
  * The parent alone writes, one word at a time; a child may read while it does,
- * and then takes a trouble for a new one.  No lock is taken.
+ * and then takes a trouble for a new one.  No lock is taken.  A child that has
+ * been taken over can write, too, so what is there leads the parent nowhere.
  */
 
 #include "status/status.h"
@@ -150,6 +151,9 @@ void status_watch_note(const apr_array_header_t *troubles)
     for (j = 0; j < count; j++) {
         if (find_trouble(hashes[j]) < 0) {
             i = find_trouble(0);
+            if (i < 0) {
+                return;                 /* a child has written, and may not */
+            }
             watch_set(&seen->since[i], (apr_uint64_t)apr_time_now());
             watch_set(&seen->trouble[i], hashes[j]);
         }
