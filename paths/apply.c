@@ -155,11 +155,9 @@ int mptcp_paths_follow(apr_pool_t *pconf, server_rec *s)
         return DECLINED;
     }
     if (mptcp_pm_open(work.p, &work.pm) == APR_SUCCESS) {
-        const mptcp_pm_state old = *applied;
-
         mptcp_reconcile(&work, mptcp_wanted_now(work.p, conf));
         mptcp_pm_close(work.p, work.pm);
-        if (memcmp(&old, applied, sizeof(old)) != 0) {
+        if (work.changed) {
             mptcp_pm_state_save(applied, s, work.p);
         }
     }

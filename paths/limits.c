@@ -170,12 +170,11 @@ static void close_shared(shared_limits *shared)
     if (shared->fd < 0) {
         return;
     }
-    if (shared->count == 0) {
+    /* if it cannot be written whole, nobody is to believe it */
+    if (shared->count == 0
+        || pwrite(shared->fd, shared->record, size, 0) != (ssize_t)size
+        || ftruncate(shared->fd, size) != 0) {
         unlink(SHARED_FILE);
-    }
-    else if (pwrite(shared->fd, shared->record, size, 0) != (ssize_t)size
-             || ftruncate(shared->fd, size) != 0) {
-        unlink(SHARED_FILE);            /* then nobody believes it */
     }
     close(shared->fd);                  /* with it goes the lock */
 }

@@ -180,6 +180,7 @@ typedef struct {
     int follows;                        /**< the server runs */
     apr_array_header_t *present;        /**< mptcp_endpoint: in the kernel */
     int kept;                           /**< how many have to stay for now */
+    int changed;                        /**< so the state is to be saved */
     const char *refused;                /**< commands that took a privilege */
 } mptcp_pm_work;
 

@@ -170,6 +170,7 @@ static apr_status_t delete_endpoint(mptcp_pm_work *work,
                      "cannot remove endpoint %s", text);
     }
     else {
+        work->changed = 1;
         if (said_kept[ep->id & 255]
             /* else why it is missing will be said */
             || (work->follows && !(line && line->missing))) {
@@ -199,6 +200,7 @@ static int change_in_place(mptcp_pm_work *work, mptcp_endpoint *ours,
         || read_present(work) != APR_SUCCESS) {
         return 0;
     }
+    work->changed = 1;
     now = find_address(work, &changed);
     if (now && now->id == ours->id) {
         *ours = *now;
@@ -371,6 +373,7 @@ static void add_endpoint(mptcp_pm_work *work, const mptcp_wanted *one,
         }
     }
     else {
+        work->changed = 1;
         /* ids are not chosen twice from what is present */
         APR_ARRAY_PUSH(work->present, mptcp_endpoint) = ep;
         if (work->follows) {
