@@ -281,7 +281,7 @@ static const char *check_others(apr_pool_t *p,
     return NULL;
 }
 
-static int is_loopback(const mptcp_endpoint *ep)
+static int is_own_loopback(const mptcp_endpoint *ep)
 {
     return ep->family == AF_INET
            ? ntohl(ep->address.v4.s_addr) >> 24 == IN_LOOPBACKNET
@@ -341,7 +341,7 @@ const char *mptcp_endpoint_directive(cmd_parms *cmd, void *dummy,
                      cmd->cmd->name, what);
     }
     if ((wanted.endpoint.flags & MPTCP_PM_ADDR_FLAG_SIGNAL)
-        && is_loopback(&wanted.endpoint) && mptcp_is_check_pass()) {
+        && is_own_loopback(&wanted.endpoint) && mptcp_is_check_pass()) {
         ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL,
                      "%s %s: a client that is told of this address connects "
                      "to itself; write an address that clients can reach",

@@ -181,8 +181,13 @@ $lab->wait_until(20, sub { !grep { kill 0, $_ } @old });
 my @children = split ' ', $lab->capture(undef, 'ps', '-o', 'pid=', '--ppid', $plain->pid);
 cmp_ok(scalar @children, '>', 0, '    there are new children');
 for my $pid (@children) {
-    open my $file, '<', "/proc/$pid/status" or die "status: $!";
-    my @held = grep { /^Cap(?:Inh|Prm|Eff|Amb):/ && hex((split)[1]) & 1 << 12 } <$file>;
+    my @held;
+    # which a child gives up before it serves
+    $lab->wait_until(10, sub {
+        open my $file, '<', "/proc/$pid/status" or die "status: $!";
+        @held = grep { /^Cap(?:Inh|Prm|Eff|Amb):/ && hex((split)[1]) & 1 << 12 } <$file>;
+        return !@held;
+    });
     is_deeply(\@held, [], '    without the capability');
 }
 $plain->stop;
