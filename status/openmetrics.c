@@ -381,6 +381,8 @@ void status_openmetrics(request_rec *r, const status_report *report)
                         : "text/plain; version=0.0.4; charset=utf-8");
     single(&w, "on", "Whether MPTCP is configured and the kernel gives it.",
            report->state == STATUS_ON);
+    family(&w, "build_info", 0, "The module's version.");
+    sample(&w, "build_info", 0, "{version=\"" MPTCP_VERSION "\"}", 1);
     single(&w, "obstacles", "How many things stand in the way of multipath.",
            lasting_troubles(report->troubles));
     troubles_families(&w, report->troubles);

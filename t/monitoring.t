@@ -11,6 +11,7 @@ use JSON::PP ();
 use MPTCP::Client;
 use MPTCP::Httpd;
 use MPTCP::Lab;
+use MPTCP::Session;
 use Test::More;
 
 MPTCP::Lab->enter;
@@ -22,17 +23,28 @@ my %text = map { ($_ => slurp("$dir/$_")) } qw(scrape.yml alerts.yml alerts_test
 
 my ($path)  = $text{'scrape.yml'} =~ /^ +metrics_path: (\S+)$/m;
 my ($query) = $text{'scrape.yml'} =~ /^ +params: \{(\w+): \[''\]\}$/m;
-my $httpd = MPTCP::Httpd->new(load => [qw(proxy proxy_http)], conf => <<"END");
-MPTCPListen 127.0.0.1:80
+my $lab = MPTCP::Lab->two_paths;
+my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'server', load => [qw(proxy proxy_http)],
+    conf => <<"END");
+MPTCPListen 80
+MPTCPEndpoint 10.91.2.2 dev s2 signal
 ProxyPass /a/ http://127.0.0.1:81/ multipathtcp=On
 <Location $path>
     SetHandler mptcp-status
 </Location>
 END
 $httpd->start or BAIL_OUT($httpd->error_log);
-my $page = MPTCP::Client::get(host => '127.0.0.1', port => 80, path => "$path?$query", keep => 1);
+my %server = (lab => $lab, ns => 'client', host => $lab->address('server', 1), port => 80);
+# a live connection, that has a round trip time
+my $session = MPTCP::Session->open(%server, mptcp => 1);
+$session->get('/');
+my $page = MPTCP::Client::get(%server, path => "$path?$query", keep => 1);
 my %there = map { ($_ => 1) } $page->{body} =~ /^(httpd_mptcp_\w+)[ {]/mg;
 cmp_ok(scalar(keys %there), '>', 10, 'the page has metrics');
+is(($page->{body} =~ /^httpd_mptcp_build_info\{version="([^"]+)"\} 1$/m)[0], version(),
+    'the version of the module is one of them');
+# which is there from Linux 6.12 on
+$there{httpd_mptcp_blackhole} = 1 if !-e '/proc/sys/net/mptcp/blackhole_timeout';
 
 for my $file (sort keys %text) {
     my %asked = map { ($_ => 1) } $text{$file} =~ /\b(httpd_mptcp_\w+)/g;
@@ -87,6 +99,11 @@ else {
     note 'no promtool here (Debian: prometheus): only names and labels were compared';
 }
 done_testing();
+
+sub version {
+    my ($version) = slurp(dirname($dir) . '/../mod_mptcp.h') =~ /^#define MPTCP_VERSION "(.*)"$/m;
+    return $version;
+}
 
 sub slurp {
     my ($name) = @_;
