@@ -36,7 +36,7 @@
 
 APLOG_USE_MODULE(mptcp);
 
-/* Of the parent, as long as it has a configuration in force. */
+/* The parent's, while this code is the one to take back what it names. */
 static mptcp_pm_state *applied;
 static apr_pool_t *log_pool;
 static int host_watch = -1;
@@ -257,6 +257,8 @@ void mptcp_paths_register_cleanup(apr_pool_t *pconf)
 {
     static int is_registered;
 
+    /* of the last configuration, at a reload; this one may yet fail */
+    applied = mptcp_pm_state_of(ap_pglobal);
     apr_pool_cleanup_register(pconf, NULL, on_pconf_cleared,
                               apr_pool_cleanup_null);
     /* called when the module is unloaded, too, by when it has nothing to do */

@@ -120,6 +120,19 @@ for my $text ('LoadModule nosuch_module /nonexistent.so', 'Include /nonexistent.
     }
 }
 
+# --- A reload that fails later: core's open_logs, and another's post_config
+
+my $ssl = server(load => ['ssl']);
+for my $line ('ErrorLog /nonexistent/error_log', "<VirtualHost *:80>\nSSLEngine On\n</VirtualHost>") {
+    configure($ssl, @all);
+    starts($ssl);
+    in_force('before');
+    configure($ssl, @all, $line);
+    kill 'USR1', $ssl->pid;
+    ok($lab->wait_until(10, sub { !$ssl->alive }), 'a reload that fails later: it ends') or diag $line;
+    taken_back('    by then');
+}
+
 # --- A reload that takes the module's line away, and one that brings it back
 
 configure($httpd, @all);
