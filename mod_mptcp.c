@@ -39,9 +39,10 @@ static const command_rec directives[] = {
                  "socket, Off refuses to start"),
     AP_INIT_TAKE_ARGV("MPTCPEndpoint", mptcp_endpoint_directive, NULL,
                       RSRC_CONF,
-                      "a path-manager endpoint while the server runs: address, "
-                      "or dev IF for each that it has, [dev IF] [id N] [port N] "
-                      "[signal] [subflow] [backup] [fullmesh] [laminar]"),
+                      "a path-manager endpoint while the server runs: "
+                      "address, or dev IF for each that it has, [dev IF] "
+                      "[id N] [port N] [signal] [subflow] [backup] "
+                      "[fullmesh] [laminar]"),
     AP_INIT_TAKE_ARGV("MPTCPLimits", mptcp_limits_directive, NULL, RSRC_CONF,
                       "the path manager's limits while the server runs: "
                       "[subflows=N] [add_addr_accepted=N]"),

@@ -72,8 +72,8 @@ typedef struct {
  * In the parent's memory alone.  A name that the configuration no longer has
  * keeps its counter, as it may come back with the next reload, until another
  * name needs a place; so a server that is reloaded with ever new names does
- * not grow for ever.  It may not lose it while a child lives that may still add
- * to it: one that was started by a configuration which had the name.
+ * not grow for ever.  It may not lose it while a child lives that may still
+ * add to it: one that was started by a configuration which had the name.
  */
 typedef struct {
     apr_time_t since;
@@ -289,8 +289,6 @@ void mptcp_counters_child(server_rec *s, pid_t pid, ap_generation_t generation,
     registry *r = find_registry(s->process);
     int i;
 
-    (void)generation;
-    (void)slot;
     if (!r) {
         return;
     }

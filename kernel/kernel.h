@@ -160,7 +160,7 @@ apr_status_t mptcp_netstat_read(const char *const *counters, int count,
 /** How many connections the kernel has begun since boot, for all programs. */
 typedef struct {
     apr_uint64_t asked;                 /**< by MPTCP */
-    apr_uint64_t withheld;              /**< by TCP, as it had given MPTCP up */
+    apr_uint64_t withheld;              /**< by TCP, having given MPTCP up */
     apr_uint64_t given_up;              /**< how often it has */
 } mptcp_begun;
 

@@ -9,8 +9,8 @@
  * It does not say that it has, but counts: how often it gave up, and each
  * connection that it begins, by MPTCP or, having given up, by TCP.  So what
  * the last of them has been is what holds.  The parent looks each ten seconds,
- * tells the log, and leaves what it saw in shared memory; a child that is asked
- * looks for itself at what has come since.
+ * tells the log, and leaves what it saw in shared memory; a child that is
+ * asked looks for itself at what has come since.
  *
  * That memory is of process->pool, so that a reload begins nothing anew.
  */

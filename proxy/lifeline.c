@@ -53,7 +53,7 @@ APLOG_USE_MODULE(mptcp);
 struct mptcp_lifeline {
     apr_socket_t *sd;
     apr_interval_time_t waited;         /* since it was last asked */
-    apr_interval_time_t slice;          /* ask when that much has been waited */
+    apr_interval_time_t slice;          /* ask after so long a wait */
     int is_cut;                         /* it had no subflow then */
     int is_tcp;                         /* whose resets are seen, for good */
     int is_empty;                       /* as the last read has found it */
@@ -68,7 +68,7 @@ void mptcp_lifeline_begin(apr_socket_t *sd, apr_pool_t *p)
     apr_socket_data_set(sd, line, LIFELINE_KEY, NULL);
 }
 
-/* That of a connection to a backend; NULL of any other, and where it is TCP. */
+/* A backend connection's; NULL of any other, and where it is TCP. */
 static mptcp_lifeline *lifeline_of(apr_socket_t *sd)
 {
     mptcp_lifeline *line;

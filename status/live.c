@@ -18,9 +18,9 @@
  * further subflows of connections without a process.  Those are like plain
  * connections without one then, and neither are counted.
  *
- * All of it is looked up in hashes, so time and memory are linear in the number
- * of sockets.  Nothing is shared with other threads: each call has
- * a netlink socket of its own and closes it.
+ * All of it is looked up in hashes, so time and memory are linear in the
+ * number of sockets.  Nothing is shared with other threads: each call has a
+ * netlink socket of its own and closes it.
  */
 
 #include "status/status.h"

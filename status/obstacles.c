@@ -487,8 +487,8 @@ static void check_endpoints(const host_report *r)
 
 /*
  * Connections to 127.0.0.1 have no second path, but the kernel tries one from
- * each endpoint that is subflow: it asks for 127.0.0.1 by ARP on the endpoint's
- * interface (Linux 6.18).
+ * each endpoint that is subflow: it asks for 127.0.0.1 by ARP on the
+ * endpoint's interface (Linux 6.18).
  */
 static void check_loopback(const host_report *r)
 {

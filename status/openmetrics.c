@@ -86,7 +86,8 @@ static void single(const writer *w, const char *name, const char *help,
 
 /* ---- the parts ---------------------------------------------------------- */
 
-static void listeners_families(const writer *w, const mptcp_counted *list, int n)
+static void listeners_families(const writer *w, const mptcp_counted *list,
+                               int n)
 {
     mptcp_counts *counts = apr_palloc(w->r->pool,
                                       (n + 1) * sizeof(*counts));

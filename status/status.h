@@ -62,7 +62,6 @@ typedef struct {
 /** The name of the listener it came to, or of the worker it was made for. */
 const char *status_connection_at(const status_connection *c);
 
-
 /** What was found. */
 typedef struct {
     apr_array_header_t *connections;    /**< of status_connection * */

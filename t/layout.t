@@ -49,6 +49,9 @@ finds({ %proper, 'listen/listen.h' => '', 'kernel/c' => qq{#include "listen/list
 finds({ %proper, 'kernel/kernel.h' => "$proper{'kernel/kernel.h'}int gone(int x,\n         int y);\n" },
     qr{^kernel/kernel\.h declares gone, which kernel does not have$}m);
 finds({ %proper, 'mod_mptcp.h' => "\n" x 200 }, qr{^mod_mptcp\.h has 201 lines: 200 are the most$}m);
+finds({ %proper, 'common/c' => ('static int c' . 'c' x 66 . ';') });
+finds({ %proper, 'common/c' => ('static int c' . 'c' x 67 . ';') },
+    qr{^common/c\.c:1: more than 79 columns$}m);
 my $table = join '', "| room | has | may call |\n|---|---|---|\n| `mod_mptcp.c` | hooks | all |\n",
     map({"| `$_` | - | proxy, common, kernel |\n"} qw(proxy_hooks.c variables/)),
     map({"| `$_/` | - | common, kernel |\n"} qw(listen proxy paths)),

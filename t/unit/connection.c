@@ -1,9 +1,9 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * kernel/connection.c and variables/table.c by themselves, with answers of kernels that know less than this
- * one: a value which the answer does not reach is absent, and never made of
- * what was in memory.  Prints TAP.
+ * kernel/connection.c and variables/table.c by themselves, with answers of
+ * kernels that know less than this one: a value which the answer does not
+ * reach is absent, and never made of what was in memory.  Prints TAP.
  */
 
 #include "common/common.h"
