@@ -65,10 +65,10 @@ static const command_rec directives[] = {
  * What is MPTCP gets its counters, for whoever asks which listeners and
  * workers those are.
  */
-static void name_counters(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
+static void name_counters(server_rec *s, apr_pool_t *ptemp)
 {
-    mptcp_listeners_name(pconf, NULL, ptemp, s);
-    mptcp_workers_name(pconf, NULL, ptemp, s);
+    mptcp_listeners_name(s, ptemp);
+    mptcp_workers_name(s);
 }
 
 /* The log is told the version, with LogLevel info. */
@@ -76,9 +76,9 @@ static int begin_counters(apr_pool_t *pconf, apr_pool_t *plog,
                           apr_pool_t *ptemp, server_rec *s)
 {
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "version " MPTCP_VERSION);
-    mptcp_counters_begin(pconf, plog, ptemp, s);
+    mptcp_counters_begin(s, pconf, ptemp);
     if (!mptcp_is_check_pass()) {
-        name_counters(pconf, ptemp, s);
+        name_counters(s, ptemp);
     }
     return OK;
 }
@@ -87,8 +87,8 @@ static int begin_counters(apr_pool_t *pconf, apr_pool_t *plog,
 static void dump(apr_pool_t *pconf, server_rec *s)
 {
     if (ap_exists_config_define("DUMP_MPTCP")) {
-        mptcp_counters_begin(pconf, NULL, pconf, s);
-        name_counters(pconf, pconf, s);
+        mptcp_counters_begin(s, pconf, pconf);
+        name_counters(s, pconf);
         status_dump(pconf, s);
     }
 }
@@ -97,8 +97,8 @@ static void dump(apr_pool_t *pconf, server_rec *s)
 static int apply_and_report(apr_pool_t *pconf, apr_pool_t *plog,
                             apr_pool_t *ptemp, server_rec *s)
 {
-    mptcp_paths_apply(pconf, plog, ptemp, s);
     if (!mptcp_is_check_pass()) {
+        mptcp_paths_apply(s, pconf, plog, ptemp);
         status_start_report(s, ptemp);
         status_look_first(s, ptemp);
     }

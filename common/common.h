@@ -128,8 +128,7 @@ typedef struct {
  * post_config, before what counts: nothing is counted yet in this
  * configuration.
  */
-int mptcp_counters_begin(apr_pool_t *pconf, apr_pool_t *plog,
-                         apr_pool_t *ptemp, server_rec *s);
+void mptcp_counters_begin(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp);
 
 /**
  * Let a name be counted in this configuration, unless it is already.  For the

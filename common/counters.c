@@ -334,8 +334,7 @@ const char *mptcp_shown_name(apr_pool_t *p, const char *name)
                         host);
 }
 
-int mptcp_counters_begin(apr_pool_t *pconf, apr_pool_t *plog,
-                         apr_pool_t *ptemp, server_rec *s)
+void mptcp_counters_begin(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
 {
     registry *r = find_registry(s->process);
     int kind;
@@ -350,7 +349,6 @@ int mptcp_counters_begin(apr_pool_t *pconf, apr_pool_t *plog,
         r->configuration++;
         copy_names(r, s->process->pool);
     }
-    return OK;
 }
 
 mptcp_counted *mptcp_counter_name(process_rec *process, int kind,

@@ -59,8 +59,7 @@ static int takes_connections(const ap_listen_rec *lr, int wanted,
  * service manager passed on and are; but not those which are steered away
  * from.
  */
-int mptcp_listeners_name(apr_pool_t *pconf, apr_pool_t *plog,
-                         apr_pool_t *ptemp, server_rec *s)
+void mptcp_listeners_name(server_rec *s, apr_pool_t *ptemp)
 {
     const ap_listen_rec *lr;
 
@@ -82,7 +81,6 @@ int mptcp_listeners_name(apr_pool_t *pconf, apr_pool_t *plog,
                                                 IPV6_V6ONLY) > 0;
     }
     mptcp_counter_names_end(s->process, MPTCP_COUNTER_LISTENER);
-    return OK;
 }
 
 /* ---- connections -------------------------------------------------------- */

@@ -189,8 +189,7 @@ int mptcp_descriptors_allow(process_rec *process, int more, int *left,
  * post_config, in the parent: the table of the bound listeners is made.  With
  * httpd -t, which binds none, of what they will be.
  */
-int mptcp_listeners_name(apr_pool_t *pconf, apr_pool_t *plog,
-                         apr_pool_t *ptemp, server_rec *s);
+void mptcp_listeners_name(server_rec *s, apr_pool_t *ptemp);
 
 /** pre_connection: a child takes a client's connection on. */
 int mptcp_count_accepted(conn_rec *c, void *csd);

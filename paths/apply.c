@@ -114,14 +114,11 @@ static apr_status_t close_watch(void *data)
 }
 
 /* In the parent, which has not become another user yet. */
-int mptcp_paths_apply(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
-                      server_rec *s)
+void mptcp_paths_apply(server_rec *s, apr_pool_t *pconf, apr_pool_t *plog,
+                       apr_pool_t *ptemp)
 {
     const mptcp_global_conf *conf = mptcp_global();
 
-    if (mptcp_is_check_pass()) {
-        return OK;
-    }
     log_pool = plog;
     if (conf->endpoints->nelts) {
         /* before looking, so that nothing is missed */
@@ -130,7 +127,6 @@ int mptcp_paths_apply(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                                   apr_pool_cleanup_null);
     }
     apply(conf, s, ptemp);
-    return OK;
 }
 
 /* ---- following ---------------------------------------------------------- */

@@ -224,8 +224,8 @@ apr_status_t mptcp_limits_apply(mptcp_pm_work *work,
 void mptcp_paths_register_cleanup(apr_pool_t *pconf);
 
 /** post_config: endpoints and limits are applied. */
-int mptcp_paths_apply(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
-                      server_rec *s);
+void mptcp_paths_apply(server_rec *s, apr_pool_t *pconf, apr_pool_t *plog,
+                       apr_pool_t *ptemp);
 
 /** monitor: endpoints follow the host. */
 int mptcp_paths_follow(apr_pool_t *pconf, server_rec *s);

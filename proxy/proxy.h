@@ -34,8 +34,7 @@ int mptcp_workers_settle(apr_pool_t *pconf, apr_pool_t *plog,
                          apr_pool_t *ptemp, server_rec *s);
 
 /** post_config: the workers that are to be MPTCP are counted. */
-int mptcp_workers_name(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
-                       server_rec *s);
+void mptcp_workers_name(server_rec *s);
 
 /** A configured worker, and what is wanted of it. */
 typedef struct {

@@ -288,13 +288,12 @@ int mptcp_workers_settle(apr_pool_t *pconf, apr_pool_t *plog,
     return OK;
 }
 
-int mptcp_workers_name(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
-                       server_rec *s)
+void mptcp_workers_name(server_rec *s)
 {
     apr_hash_index_t *at;
 
     if (!wants_any) {
-        return OK;
+        return;
     }
     at = apr_hash_first(NULL, settled_workers);
     for (; at; at = apr_hash_next(at)) {
@@ -314,7 +313,6 @@ int mptcp_workers_name(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
     /* forward proxies, tunnels, members that are added at run time */
     mptcp_counter_name(s->process, MPTCP_COUNTER_WORKER, MPTCP_COUNTER_OTHER);
     mptcp_counter_names_end(s->process, MPTCP_COUNTER_WORKER);
-    return OK;
 }
 
 static int by_name(const void *va, const void *vb)
