@@ -52,6 +52,8 @@ APLOG_USE_MODULE(mptcp);
 /* Two listening sockets of one address, in the order in which they joined. */
 typedef struct {
     ap_listen_rec *member[2];
+    /* the protocol that connections have been steered to, or 0 */
+    int steered_to;
 } listener_pair;
 
 /*
@@ -192,7 +194,7 @@ apr_status_t mptcp_listener_change(ap_listen_rec *lr, int wanted, int grouped,
         apr_socket_close(lr->sd);       /* the old children still have it */
     }
     else {
-        pair = apr_palloc(process->pool, sizeof(*pair));
+        pair = apr_pcalloc(process->pool, sizeof(*pair));
         pair->member[0] = apr_pmemdup(process->pool, lr, sizeof(*lr));
         pair->member[1] = lr;           /* listens second, in core's hands */
         lr->next = pair->member[0];
@@ -346,13 +348,18 @@ const ap_listen_rec *mptcp_listener_steer(process_rec *process,
     for (i = 0; i < pairs->nelts; i++) {
         listener_pair *pair = APR_ARRAY_IDX(pairs, i, listener_pair *);
         int wanted = mptcp_listener_wanted(pair->member[0]);
+        int protocol = wanted ? IPPROTO_MPTCP : IPPROTO_TCP;
 
         if (!pair->member[0]->active || !pair->member[1]->active) {
             /* the Listen line is gone, and core has closed both */
             know_pair(process, pair, 0);
             continue;
         }
+        if (pair->steered_to == protocol) {
+            continue;                   /* the program is still there */
+        }
         rv = steer(pair, wanted);
+        pair->steered_to = rv == APR_SUCCESS ? protocol : 0;
         if (rv != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_WARNING, rv, ap_server_conf,
                          "%pI serves both TCP and MPTCP: "

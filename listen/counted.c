@@ -18,21 +18,6 @@ APLOG_USE_MODULE(mptcp);
 
 /* ---- the table ---------------------------------------------------------- */
 
-/* Is a listener to be MPTCP, or another of its address (change.c)? */
-static int address_wanted(const ap_listen_rec *lr)
-{
-    const ap_listen_rec *other;
-
-    for (other = ap_listeners; other; other = other->next) {
-        if (mptcp_listener_wanted(other)
-            && other->bind_addr->port == lr->bind_addr->port
-            && apr_sockaddr_equal(other->bind_addr, lr->bind_addr)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* Of one that httpd -t has not bound: is it to be, and does the kernel give
  * that? */
 static int is_mptcp_or_will_be(const ap_listen_rec *lr, int wanted)
@@ -64,7 +49,7 @@ void mptcp_listeners_name(server_rec *s, apr_pool_t *ptemp)
     const ap_listen_rec *lr;
 
     for (lr = ap_listeners; lr; lr = lr->next) {
-        int wanted = address_wanted(lr);
+        int wanted = mptcp_listener_wanted(lr);
         int is_mptcp = is_mptcp_or_will_be(lr, wanted);
         mptcp_counted *one;
 

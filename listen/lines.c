@@ -75,15 +75,21 @@ static int read_address(listener_id *id, const char *address, apr_pool_t *p)
     return 1;
 }
 
-void mptcp_listener_want(const char *address, apr_pool_t *p)
+static void want(const listener_id *id, apr_pool_t *pconf)
 {
-    listener_id id;
     char key[KEY_SIZE];
 
-    if (read_address(&id, address, p)) {
-        apr_hash_set(mptcp_global()->listeners,
-                     apr_pstrdup(p, make_key(key, &id)), APR_HASH_KEY_STRING,
-                     "");
+    apr_hash_set(mptcp_global()->listeners,
+                 apr_pstrdup(pconf, make_key(key, id)), APR_HASH_KEY_STRING,
+                 "");
+}
+
+void mptcp_listener_want(const char *address, apr_pool_t *pconf)
+{
+    listener_id id;
+
+    if (read_address(&id, address, pconf)) {
+        want(&id, pconf);
     }
 }
 
@@ -94,11 +100,6 @@ int mptcp_listener_wanted(const ap_listen_rec *lr)
     listener_id id;
     char key[KEY_SIZE];
 
-#ifdef AP_LISTEN_MPTCP
-    if (lr->flags & AP_LISTEN_MPTCP) {
-        return 1;                       /* trunk: Listen's own option */
-    }
-#endif
     if (conf->listen_default == 1 || apr_hash_count(conf->listeners) == 0) {
         return conf->listen_default == 1;
     }
@@ -326,14 +327,15 @@ static listen_line *find(apr_hash_t *lines, const listener_id *id)
 }
 
 /*
- * Core drops a listener of the IPv4 wildcard where that of IPv6 serves both:
- * then it is the latter that is to be MPTCP.
+ * Core drops a listener of the IPv4 wildcard if that of IPv6 came before it
+ * and serves both: then it is the latter that is to be MPTCP.
  */
-static int serves_ipv4_of(apr_hash_t *mptcp, const listener_id *id)
+static int stands_for_ipv4(const listen_line *plain, apr_hash_t *mptcp)
 {
-    const listener_id ipv4 = { .host = "0.0.0.0", .port = id->port };
+    const listener_id ipv4 = { .host = "0.0.0.0", .port = plain->id.port };
 
-    return (!id->host || strcmp(id->host, "::") == 0) && find(mptcp, &ipv4);
+    return (!plain->id.host || strcmp(plain->id.host, "::") == 0)
+           && find(mptcp, &ipv4) > plain;       /* both are in one array */
 }
 
 static void enter(apr_hash_t *mptcp, listen_line *line, apr_pool_t *pconf,
@@ -390,16 +392,21 @@ int mptcp_listen_lines(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
             if (other) {
                 join(line, other, pconf);
             }
-            else if (serves_ipv4_of(mptcp, &line->id)) {
+            else if (stands_for_ipv4(line, mptcp)) {
                 enter(mptcp, line, pconf, ptemp);
             }
             else {
                 continue;               /* core's alone */
             }
         }
-        else if (!line->found->error
-                 && (!line->is_mptcp
-                     || (HAVE_LISTEN_OPTIONS && line->found->options))) {
+        else if (!line->found->error && !line->is_mptcp) {
+            continue;
+        }
+        else if (!line->found->error && HAVE_LISTEN_OPTIONS
+                 && line->found->options) {
+            if (line->is_valid) {
+                want(&line->id, pconf); /* core does the rest */
+            }
             continue;
         }
         hand_to_directive(line);

@@ -44,9 +44,8 @@ int mptcp_listen_lines(apr_pool_t *pconf, apr_pool_t *plog,
 /**
  * The listeners of an address are to be MPTCP.
  * @param address As ap_set_listener() has taken it
- * @param p pconf
  */
-void mptcp_listener_want(const char *address, apr_pool_t *p);
+void mptcp_listener_want(const char *address, apr_pool_t *pconf);
 
 /** Is this listener to be MPTCP by the configuration now read? */
 int mptcp_listener_wanted(const ap_listen_rec *lr);

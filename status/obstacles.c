@@ -332,10 +332,13 @@ static int port_takes_joins(apr_port_t port, const mptcp_endpoint *ep)
     const apr_array_header_t *list = mptcp_counted_all(MPTCP_COUNTER_LISTENER);
     int i;
 
-    for (i = 0; i < list->nelts; i++) {
+    for (i = mptcp_counted_from_port(port); i < list->nelts; i++) {
         const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);
 
-        if (one->port == port && one->is_mptcp && takes_joins(one, ep)) {
+        if (one->port != port) {
+            break;
+        }
+        if (one->is_mptcp && takes_joins(one, ep)) {
             return 1;
         }
     }
@@ -351,12 +354,13 @@ static void check_listeners(const host_report *r, const mptcp_endpoint *ep)
 {
     const apr_array_header_t *list = mptcp_counted_all(MPTCP_COUNTER_LISTENER);
     const char *address = mptcp_endpoint_address(r->p, ep);
-    int i;
+    int i, count = 0;
 
     for (i = 0; i < list->nelts; i++) {
         const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);
 
-        if (takes_clients(one) && !port_takes_joins(one->port, ep)) {
+        if (takes_clients(one) && !port_takes_joins(one->port, ep)
+            && count++ < STATUS_NAMED) {
             obstacle(r, STATUS_NO_LISTENER,
                      "%s is announced, but connections to %s cannot join "
                      "there: nothing listens on its port %d by MPTCP; write "
@@ -365,6 +369,11 @@ static void check_listeners(const host_report *r, const mptcp_endpoint *ep)
                      ep->family == AF_INET6 ? apr_pstrcat(r->p, "[", address,
                      "]", NULL) : address, one->port, one->port);
         }
+    }
+    if (count > STATUS_NAMED) {
+        obstacle(r, STATUS_NO_LISTENER, "%s is announced, but connections to "
+                 "%d more listeners cannot join there", address,
+                 count - STATUS_NAMED);
     }
 }
 

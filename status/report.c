@@ -185,7 +185,7 @@ static void check_place(status_report *report, const mptcp_endpoint *ep)
 
 static void check_host(status_report *report)
 {
-    int i;
+    int i, count = 0;
 
     if (report->state == STATUS_UNUSED) {
         status_trouble_add(report->troubles, STATUS_NOT_USED, "nothing here "
@@ -205,11 +205,17 @@ static void check_host(status_report *report)
         const mptcp_counted *one = &APR_ARRAY_IDX(report->listeners, i,
                                                   mptcp_counted);
 
-        if (!one->is_mptcp && report->state == STATUS_ON) {
+        if (!one->is_mptcp && report->state == STATUS_ON
+            && count++ < STATUS_NAMED) {
             status_trouble_add(report->troubles, STATUS_PLAIN_TCP, "%s is "
                                "TCP, as it was when httpd was started; "
                                "restart httpd", one->name);
         }
+    }
+    if (count > STATUS_NAMED) {
+        status_trouble_add(report->troubles, STATUS_PLAIN_TCP, "%d more "
+                           "listeners are TCP, as they were when httpd was "
+                           "started; restart httpd", count - STATUS_NAMED);
     }
     if (!report->paths) {
         status_trouble_add(report->troubles, STATUS_PATH_MANAGER, "the "
@@ -575,17 +581,19 @@ static const char *listeners_text(apr_pool_t *p)
 {
     const apr_array_header_t *list = mptcp_counted_all(MPTCP_COUNTER_LISTENER);
     const char *text = NULL;
-    int i;
+    int i, count = 0;
 
     for (i = 0; i < list->nelts; i++) {
         const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);
 
-        if (one->is_mptcp) {
+        if (one->is_mptcp && count++ < STATUS_NAMED) {
             text = text ? apr_pstrcat(p, text, ", ", one->name, NULL)
                         : one->name;
         }
     }
-    return text;
+    return count > STATUS_NAMED
+           ? apr_psprintf(p, "%s, and %d more", text, count - STATUS_NAMED)
+           : text;
 }
 
 static const char *endpoints_text(const status_paths *paths, server_rec *s,

@@ -17,6 +17,9 @@
 
 #include "apr_network_io.h"
 
+/** Of how many listeners one thing is said by name; the rest are counted. */
+#define STATUS_NAMED 20
+
 /* ---- live.c: live connections ------------------------------------------- */
 
 /** Text of an address with its port: "[fe80::1]:65535". */

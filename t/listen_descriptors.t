@@ -124,7 +124,7 @@ done_testing();
 sub started {
     my ($conf, $descriptors) = @_;
     my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'host', conf => $conf,
-        before => ['prlimit', "--nofile=$descriptors"]);
+        before => ['prlimit', "--nofile=$descriptors:"]);
     $httpd->write_file('file', "content\n");
     $httpd->start or die substr $httpd->error_log, -2000;
     return $httpd;
