@@ -78,6 +78,25 @@ END
     like($said, qr/^tools\/deps: installing \d+ packages and what they need: gcc /, '... says so');
     is($said =~ /four hundred lines/ ? 1 : 0, $status ? 1 : 0, '... and shows what apt says');
 }
+# --- tools/check ends with a summary, or with what failed
+
+write_file("$bin/dpkg-query", "#!/bin/sh\necho installed\n");
+for my $fails ('', 'lint') {
+    write_file("$bin/make", qq(#!/bin/sh\n[ "\$1" != "$fails" ] || exit 1\necho "make \$*"\n));
+    my $said = MPTCP::Sandbox::output('env', "PATH=$bin:$ENV{PATH}", "$top/tools/check", 'MPMS=event');
+    if ($fails) {
+        is($? >> 8, 1, 'tools/check where make lint fails');
+        like($said, qr/^tools\/check: lint FAILED, see above; done before: packages \d+ s, build \d+ s\n\z/m,
+            '... says what failed');
+        unlike($said, qr/^make check/m, '... and goes no further');
+        next;
+    }
+    is($?, 0, 'tools/check where all is well');
+    like($said, qr/^tools\/check: about half an hour .*^make check MPMS=event$/ms,
+        '... says how long it takes, and passes arguments on');
+    like($said, qr/^tools\/check: all is well: packages \d+ s, build \d+ s, lint \d+ s, tests \d+ s, in all \d+ min\n\z/m,
+        '... and ends with a summary');
+}
 done_testing();
 
 sub write_file {
