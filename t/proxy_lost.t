@@ -21,12 +21,13 @@ my $SOON = 5;
 my $lab = MPTCP::ProxyLab->new(paths => 2);
 my $b   = $lab->{backend};
 my %port = (http => 7001, ajp => 7002, fcgi => 7003, ws => 7006, echo => 7008, mute => 7010,
-    deaf => 7011, part => 7012, scgi_part => 7013, slow => 7014);
+    deaf => 7011, part => 7012, scgi_part => 7013, slow => 7014,
+    ftp_part => 7015);
 my $pid = $lab->backends(map { $port{$_} => $_ } keys %port);
 
 # One proxy in two virtual hosts, of which each has connections of its own.
 my %on = (Off => 8001, On => 8000);
-my @mute = qw(http https ajp fcgi scgi uwsgi ftp ws);
+my @mute = qw(http https ajp fcgi scgi uwsgi ws);
 my $conf = <<'END';
 Listen 127.0.0.1:8001
 ProxyTimeout 30
@@ -49,6 +50,7 @@ ProxyPass /pool/fcgi/ fcgi://$b:$port{fcgi}/ $p enablereuse=On
 ProxyPass /part/http/  http://$b:$port{part}/       $p
 ProxyPass /part/uwsgi/ uwsgi://$b:$port{part}/      $p
 ProxyPass /part/scgi/  scgi://$b:$port{scgi_part}/  $p
+ProxyPass /part/ftp/   ftp://$b:$port{ftp_part}/    $p
 ProxyPass /deaf/ http://$b:$port{deaf}/ $p
 ProxyPass /slow/ http://$b:$port{slow}/ $p
 ProxyPass /ws/   ws://$b:$port{ws}/     $p
@@ -91,7 +93,7 @@ for my $scheme (@pooled) {
 
 # --- Reset while a request waits for its answer, or for the rest of it
 
-for my $what ((map {"mute/$_"} @mute), (map {"part/$_"} qw(http uwsgi scgi))) {
+for my $what ((map {"mute/$_"} @mute), (map {"part/$_"} qw(http uwsgi scgi ftp))) {
     alike("$what: reset while it waits", sub {
         my ($on) = @_;
         my $request = start_asking("/$what/x", $on);

@@ -32,6 +32,7 @@ my %serve = (
     slow  => \&_slow,                   # http, after a second
     part  => \&_part,                   # http and uwsgi: half of an answer
     scgi_part => \&_scgi_part,          # the same of scgi
+    ftp_part => \&_ftp_part,            # a greeting
     echo  => \&_echo,
     connect => \&_connect,               # an HTTP proxy for CONNECT and GET
 );
@@ -251,6 +252,12 @@ sub _scgi_part {
     my ($connection) = @_;
     sysread $connection, my $request, 65536;
     print {$connection} "Status: 200 OK\r\nContent-Type: text/plain\r\n\r\nhalf";
+    return _mute($connection);
+}
+
+sub _ftp_part {
+    my ($connection) = @_;
+    print {$connection} "220 ready\r\n";
     return _mute($connection);
 }
 
