@@ -2,8 +2,10 @@
 
 # How long the status page takes with many live connections, beside `ss -tiM`.
 #
-#   sudo perl -It/lib bench/status.pl [connections ...]     default: 2500 5000 10000
+#   sudo perl -It/lib bench/status.pl [-m workers] [connections ...]
+#                                                  default: 2500 5000 10000
 #
+# So many workers with multipathtcp=On, which nobody uses, are configured (0).
 # Each connection has two subflows, client and server are namespaces.  All times
 # are medians of 7, in ms; both commands write to a file that is not looked at.
 # Memory is what the child that answered has more than before, in MB.
@@ -19,6 +21,7 @@ use constant { PER_CLIENT => 500, RUNS => 7 };
 
 MPTCP::Lab->enter;
 $| = 1;
+my $workers = @ARGV && $ARGV[0] eq '-m' ? (splice @ARGV, 0, 2)[1] : 0;
 my @sizes = @ARGV ? @ARGV : (2500, 5000, 10_000);
 my $lab = MPTCP::Lab->two_paths;
 $lab->limits('client', subflows => 1, add_addr_accepted => 1);
@@ -26,7 +29,8 @@ $lab->limits('server', subflows => 1);
 $lab->endpoint('server', $lab->address('server', 2), qw(dev s2 id 2 signal));
 
 my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'server', mpm => 'event',
-    before => ['sh', '-c', 'ulimit -n $(ulimit -Hn) && exec "$@"', 'sh'], conf => <<'END');
+    load => $workers ? [qw(proxy proxy_http)] : [],
+    before => ['sh', '-c', 'ulimit -n $(ulimit -Hn) && exec "$@"', 'sh'], conf => <<'END' . proxy_lines());
 Listen 127.0.0.1:81
 MPTCPListen 10.91.1.2:80
 MPTCPListen 10.91.2.2:80
@@ -64,6 +68,12 @@ for my $size (sort { $a <=> $b } @sizes) {
     );
     printf "%11d %9d %9.0f %12.0f %12.0f %12.0f %8.1f\n", $count, $subflows,
         (map { 1000 * $_ } @times), (memory() - $before) / 1024;
+}
+
+sub proxy_lines {
+    return join '', map {
+        sprintf "ProxyPass /%d/ http://127.0.%d.%d:8080/ multipathtcp=On\n", $_, $_ / 250, $_ % 250
+    } 1 .. $workers;
 }
 
 # A process with so many connections, each kept after one request.

@@ -90,6 +90,9 @@ static const char *const state_names[] = {
 #define LIVE_STATES (STATE(1) | STATE(4) | STATE(5) | STATE(8) | STATE(9) \
                      | STATE(11))
 
+/* One that only waits for its end to be heard of stalls nothing. */
+#define LEAVING_STATES (STATE(4) | STATE(9) | STATE(11))
+
 /* While the kernel answers. */
 typedef struct {
     int is_tcp;                         /* the sockets of this list are */
@@ -219,6 +222,7 @@ static int read_socket(struct nl_msg *msg, void *into)
     found.inode = diag->idiag_inode;
     if (reader->is_tcp) {
         parse_tcp(attr, &found);
+        found.stalled &= !(STATE(diag->idiag_state) & LEAVING_STATES);
     }
     else {
         parse_mptcp(attr, &found);

@@ -82,12 +82,15 @@ static int parse_limit(const char *value, int *limit)
  */
 static int parse_client(apr_pool_t *p, const char *value, status_query *query)
 {
-    char *address = apr_pstrdup(p, value), *bits = strchr(address, '/');
-    const apr_size_t length = strlen(address);
+    char *address, *bits;
+    apr_size_t length;
 
-    if (!*address) {
-        return 1;
+    if (!value || !*value) {
+        return value != NULL;
     }
+    address = apr_pstrdup(p, value);
+    length = strlen(address);
+    bits = strchr(address, '/');
     if (bits) {
         *bits++ = '\0';
     }
@@ -100,12 +103,12 @@ static int parse_client(apr_pool_t *p, const char *value, status_query *query)
            == APR_SUCCESS;
 }
 
-/* What stands behind the = of a word, decoded. */
+/* What stands behind the = of a word, decoded; NULL if it cannot be. */
 static const char *word_value(apr_pool_t *p, const char *word)
 {
     char *value = apr_pstrdup(p, strchr(word, '=') + 1);
 
-    return ap_unescape_urlencoded(value) == OK ? value : "";
+    return ap_unescape_urlencoded(value) == OK ? value : NULL;
 }
 
 /*
@@ -147,7 +150,7 @@ static const char *parse_query(apr_pool_t *p, const char *args,
         else if (strncmp(word, "at=", 3) == 0) {
             const char *name = word_value(p, word);
 
-            query->at = *name ? name : NULL;
+            query->at = name && *name ? name : NULL;
         }
         else if (strncmp(word, "limit=", 6) == 0
                  && !parse_limit(word + 6, &query->limit)) {

@@ -159,7 +159,7 @@ static void write_path(request_rec *r, const status_report *report,
                "width=\"100\" height=\"8\"/><rect class=\"p%d\" x=\"0\" "
                "y=\"0\" width=\"%.2f\" height=\"8\"/></svg>%.0f %%</td>",
                path->colour, share, share);
-    write_rtt(r, "RTT median", path->rtt_median);
+    write_rtt(r, "RTT", path->rtt_median);
     write_rtt(r, "worst", path->rtt_worst);
     ap_rprintf(r, "<td class=\"number\" data-label=\"resent\">%s</td>"
                "<td class=\"spark\" data-of=\"%s %s\"><svg "
