@@ -99,26 +99,19 @@ static json_t *listeners_json(const status_report *report)
     return array;
 }
 
-static json_t *workers_json(const status_report *report)
+static json_t *worker_json(const status_report *report,
+                           const mptcp_counted *one)
 {
-    json_t *array = json_array();
-    int i;
+    json_t *object = json_object(), *connected = json_object();
+    mptcp_counts counts;
 
-    for (i = 0; i < report->workers->nelts; i++) {
-        const mptcp_counted *one = &APR_ARRAY_IDX(report->workers, i,
-                                                  mptcp_counted);
-        json_t *object = json_object(), *connected = json_object();
-        mptcp_counts counts;
-
-        mptcp_counts_get(one, &counts);
-        set_text(object, "name", report->p, one->name);
-        set_number(connected, "mptcp", counts.mptcp);
-        set_number(connected, "fallback", counts.fallback);
-        set_number(connected, "tcp", counts.tcp);
-        json_object_set_new(object, "connected", connected);
-        json_array_append_new(array, object);
-    }
-    return array;
+    mptcp_counts_get(one, &counts);
+    set_text(object, "name", report->p, one->name);
+    set_number(connected, "mptcp", counts.mptcp);
+    set_number(connected, "fallback", counts.fallback);
+    set_number(connected, "tcp", counts.tcp);
+    json_object_set_new(object, "connected", connected);
+    return object;
 }
 
 static json_t *limit(const status_report *report, int which)
@@ -438,7 +431,6 @@ static json_t *head(const status_report *report)
     set_text(object, "level", report->p, status_level_text(report->level));
     json_object_set_new(object, "troubles", troubles_json(report));
     json_object_set_new(object, "listeners", listeners_json(report));
-    json_object_set_new(object, "workers", workers_json(report));
     json_object_set_new(object, "blackhole",
                         mptcp_blackhole_known(&given_up)
                         ? json_boolean(given_up) : json_null());
@@ -449,21 +441,52 @@ static json_t *head(const status_report *report)
     return object;
 }
 
+/* Values of an array, one at a time; stops when nobody reads on. */
+static void write_workers_json(output *out, const status_report *report)
+{
+    int i;
+
+    write_text(out, ",\"workers\":[");
+    for (i = 0; i < report->workers->nelts && !out->r->connection->aborted;
+         i++) {
+        write_text(out, i ? "," : "");
+        write_json(out, worker_json(report, &APR_ARRAY_IDX(report->workers, i,
+                                                           mptcp_counted)),
+                   0);
+    }
+    write_text(out, "]");
+}
+
+static void write_connections_json(output *out, const status_report *report)
+{
+    const int shown = status_shown(report);
+    int i;
+
+    write_text(out, ",\"connections\":[");
+    for (i = 0; i < shown && !out->r->connection->aborted; i++) {
+        write_text(out, i ? "," : "");
+        write_json(out, connection(report,
+                                   APR_ARRAY_IDX(report->matching, i,
+                                                 status_connection *)), 0);
+    }
+    write_text(out, "]");
+}
+
 /*
- * With many connections a tree of all of it takes a hundred megabytes (13 kB a
- * connection).  So what is around them is written without its closing
- * brackets, and then one connection at a time.
+ * With many connections or workers a tree of all of it takes a hundred
+ * megabytes (13 kB a connection).  So what is around them is written without
+ * its closing brackets, and then one of them at a time.
  */
 void status_json(request_rec *r, const status_report *report)
 {
     output *out = apr_palloc(r->pool, sizeof(*out));
-    int shown = status_shown(report), i;
 
     out->r = r;
     out->used = 0;
     ap_set_content_type(r, "application/json");
     write_text(out, "{");
     write_json(out, head(report), JSON_EMBED);
+    write_workers_json(out, report);
     if (report->live.status != APR_SUCCESS) {
         json_t *why = json_object();
 
@@ -471,19 +494,13 @@ void status_json(request_rec *r, const status_report *report)
                  status_live_refusal_text(report->p, report->live.status));
         write_text(out, ",\"live\":null,");
         write_json(out, why, JSON_EMBED);
+    }
+    else {
+        write_text(out, ",\"live\":{");
+        write_json(out, live_json(report), JSON_EMBED);
+        write_connections_json(out, report);
         write_text(out, "}");
-        flush(out);
-        return;
     }
-    write_text(out, ",\"live\":{");
-    write_json(out, live_json(report), JSON_EMBED);
-    write_text(out, ",\"connections\":[");
-    for (i = 0; i < shown && !r->connection->aborted; i++) {
-        write_text(out, i ? "," : "");
-        write_json(out, connection(report,
-                                   APR_ARRAY_IDX(report->matching, i,
-                                                 status_connection *)), 0);
-    }
-    write_text(out, "]}}");
+    write_text(out, "}");
     flush(out);
 }

@@ -353,6 +353,8 @@ const char *status_live_refusal_text(apr_pool_t *p, apr_status_t status)
 static apr_array_header_t *make_filter(apr_pool_t *p,
                                        const apr_array_header_t *join_ports)
 {
+    /* by port: is it among the remote ones?  Many workers have the same. */
+    unsigned char *has = apr_pcalloc(p, 65536);
     apr_array_header_t *local = apr_array_copy(p, join_ports);
     apr_array_header_t *remote = apr_array_make(p, 4, sizeof(apr_port_t));
     const apr_array_header_t *list;
@@ -370,7 +372,10 @@ static apr_array_header_t *make_filter(apr_pool_t *p,
 
         mptcp_counts_get(one, &counts);
         if (one->port) {
-            APR_ARRAY_PUSH(remote, apr_port_t) = one->port;
+            if (!has[one->port]) {
+                APR_ARRAY_PUSH(remote, apr_port_t) = one->port;
+            }
+            has[one->port] = 1;
         }
         else if (counts.mptcp + counts.fallback > 0) {
             return NULL;

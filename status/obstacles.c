@@ -494,6 +494,9 @@ static void check_endpoints(const host_report *r)
     }
 }
 
+/* Of many workers so many are named: the page asks with every request. */
+#define NAMES_SAID 8
+
 /*
  * Connections to 127.0.0.1 have no second path, but the kernel tries one from
  * each endpoint that is subflow: it asks for 127.0.0.1 by ARP on the
@@ -501,20 +504,28 @@ static void check_endpoints(const host_report *r)
  */
 static void check_loopback(const host_report *r)
 {
-    const apr_array_header_t *list = mptcp_workers_list(r->p);
+    const apr_array_header_t *list;
     const char *names = NULL;
-    int i;
+    int count = 0, i;
 
+    if (r->connecting == 0) {
+        return;
+    }
+    list = mptcp_workers_list(r->p);
     for (i = 0; i < list->nelts; i++) {
         const mptcp_worker_wish *one = &APR_ARRAY_IDX(list, i,
                                                       mptcp_worker_wish);
 
-        if (one->is_mptcp && one->is_loopback) {
+        if (one->is_mptcp && one->is_loopback && ++count <= NAMES_SAID) {
             names = names ? apr_pstrcat(r->p, names, ", ", one->name, NULL)
                           : one->name;
         }
     }
-    if (names && r->connecting > 0) {
+    if (count > NAMES_SAID) {
+        names = apr_psprintf(r->p, "%s and %d more", names,
+                             count - NAMES_SAID);
+    }
+    if (names) {
         obstacle(r, STATUS_NO_SECOND_PATH,
                  "backends on this host have no second path, and each "
                  "connection tries those of the subflow endpoints in vain; "
