@@ -9,7 +9,7 @@
  * SO_PROTOCOL still tells them apart.  Neither ever becomes MPTCP again.
  */
 
-#include "kernel/kernel.h"
+#include "kernel/private.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>                /* TCP_CLOSE */

@@ -5,7 +5,7 @@
  * rtnetlink.
  */
 
-#include "kernel/kernel.h"
+#include "kernel/private.h"
 
 #include <errno.h>
 #include <string.h>

@@ -14,7 +14,7 @@
  * gone.  Which they are is not known here: any that a peer has joined may be.
  */
 
-#include "kernel/kernel.h"
+#include "kernel/private.h"
 
 #include "apr_hash.h"
 

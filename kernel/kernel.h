@@ -131,12 +131,6 @@ typedef struct {
 void mptcp_connection_ask(int fd, int made_as, mptcp_reading *reading);
 
 /**
- * Take so many bytes of reading->info for the kernel's answer, of a socket
- * that is MPTCP (state is ON before).
- */
-void mptcp_reading_set(mptcp_reading *reading, apr_size_t length);
-
-/**
  * How many subflows of a connection are alive, or on their way to be: the
  * kernel may keep the first one when it is not.  One system call.
  * @return -1 where the kernel does not say: the socket speaks TCP, or Linux is
@@ -175,28 +169,6 @@ apr_status_t mptcp_begun_read(mptcp_begun *begun);
 /* libnl's, which need not be included for these */
 struct nl_sock;
 struct nl_msg;
-
-/**
- * A connected netlink socket; nl_socket_free() closes it.
- * @param protocol NETLINK_GENERIC, NETLINK_SOCK_DIAG
- * @param patience How long the kernel may take for one message, in seconds
- * @return APR_SUCCESS or the errno of making it
- */
-apr_status_t mptcp_netlink_open(int protocol, int patience,
-                                struct nl_sock **sock);
-
-/**
- * Send a message, and read what the kernel answers to its end.
- * @param msg Freed in any case; NULL: there was no memory for it
- * @param read Takes each message of the answer and returns non-zero to go on;
- *        or NULL
- * @param into Its second argument
- * @return APR_SUCCESS; the kernel's own errno; EIO where the exchange failed;
- *         ENOMEM
- */
-apr_status_t mptcp_netlink_ask(struct nl_sock *sock, struct nl_msg *msg,
-                               int (*read)(struct nl_msg *msg, void *into),
-                               void *into);
 
 /* ---- path_manager.c: endpoints and limits of this network namespace ----- */
 

@@ -18,7 +18,7 @@
  * makes it close-on-exec, and no thread shares it.
  */
 
-#include "kernel/kernel.h"
+#include "kernel/private.h"
 
 #include <errno.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  * for all programs together.
  */
 
-#include "kernel/kernel.h"
+#include "kernel/private.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -10,7 +10,7 @@
  * kernel can be asked to leave out other ports.
  */
 
-#include "kernel/kernel.h"
+#include "kernel/private.h"
 
 #include <errno.h>
 #include <string.h>

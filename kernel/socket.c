@@ -4,7 +4,7 @@
  * Sockets and settings of this host.
  */
 
-#include "kernel/kernel.h"
+#include "kernel/private.h"
 
 #include "apr_file_io.h"
 #include "apr_portable.h"               /* apr_os_sock_get() */

@@ -6,7 +6,7 @@
  * hook (trunk).
  */
 
-#include "listen/listen.h"
+#include "listen/private.h"
 
 #include "unixd.h"
 

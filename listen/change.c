@@ -38,7 +38,7 @@
  * packet goes to member 0.
  */
 
-#include "listen/listen.h"
+#include "listen/private.h"
 
 #include <linux/filter.h>
 #include <sys/socket.h>

@@ -10,7 +10,7 @@
  * few comparisons, or nothing where no listener is MPTCP.
  */
 
-#include "listen/listen.h"
+#include "listen/private.h"
 
 #include "http_connection.h"
 

@@ -14,7 +14,7 @@
  * what is left then is the most that a change may take.
  */
 
-#include "listen/listen.h"
+#include "listen/private.h"
 
 #include <dirent.h>
 #include <limits.h>

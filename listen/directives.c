@@ -5,7 +5,7 @@
  * Listen ... options=multipathtcp.
  */
 
-#include "listen/listen.h"
+#include "listen/private.h"
 
 APLOG_USE_MODULE(mptcp);
 

@@ -20,7 +20,7 @@
  * not allowed in any other section.
  */
 
-#include "listen/listen.h"
+#include "listen/private.h"
 
 #include "apr_lib.h"                    /* apr_isspace */
 

@@ -15,7 +15,7 @@
  * business: they are left alone, and reported.
  */
 
-#include "listen/listen.h"
+#include "listen/private.h"
 
 APLOG_USE_MODULE(mptcp);
 

@@ -4,7 +4,7 @@
  * One listener's socket: made, known, and put right.
  */
 
-#include "listen/listen.h"
+#include "listen/private.h"
 
 #include <netinet/tcp.h>
 #include <sys/socket.h>

@@ -24,7 +24,7 @@
 #define _GNU_SOURCE                     /* dladdr() */
 #endif
 
-#include "paths/paths.h"
+#include "paths/private.h"
 
 #include "apr_dso.h"
 

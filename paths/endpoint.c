@@ -9,7 +9,7 @@
  * finds all that can be wrong without it; reconcile.c does the rest.
  */
 
-#include "paths/paths.h"
+#include "paths/private.h"
 
 #include "apr_lib.h"                    /* apr_isdigit() */
 

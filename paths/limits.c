@@ -13,7 +13,7 @@
  * itself alone, and leaves a limit that somebody has changed since.
  */
 
-#include "paths/paths.h"
+#include "paths/private.h"
 
 #include <fcntl.h>
 #include <sys/file.h>

@@ -7,7 +7,7 @@
  * addresses, as they are at the moment.
  */
 
-#include "paths/paths.h"
+#include "paths/private.h"
 
 /* What is in the way, and how to take it out of the way. */
 static const char *other_settings_text(apr_pool_t *p,

@@ -17,7 +17,7 @@
  * All of it happens in the parent, in a single thread.
  */
 
-#include "paths/paths.h"
+#include "paths/private.h"
 
 APLOG_USE_MODULE(mptcp);
 

@@ -14,7 +14,7 @@
  * in the same boot.
  */
 
-#include "paths/paths.h"
+#include "paths/private.h"
 #include "mpm_common.h"                 /* ap_pid_fname */
 
 #include "apr_file_io.h"

@@ -9,7 +9,7 @@
  * unless the host has had it since the configuration was read.
  */
 
-#include "paths/paths.h"
+#include "paths/private.h"
 
 #include <ifaddrs.h>
 #include <net/if.h>

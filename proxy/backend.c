@@ -8,7 +8,7 @@
  * read at release.
  */
 
-#include "proxy/proxy.h"
+#include "proxy/private.h"
 
 /* Where the request is noted, in the userdata of the connection's pool. */
 #define REQUEST_KEY "mod_mptcp:request"

@@ -15,7 +15,7 @@
  * That memory is of process->pool, so that a reload begins nothing anew.
  */
 
-#include "proxy/proxy.h"
+#include "proxy/private.h"
 
 #include "apr_shm.h"
 

@@ -26,7 +26,7 @@
  * one.
  */
 
-#include "proxy/proxy.h"
+#include "proxy/private.h"
 
 #include "apr_poll.h"
 

@@ -49,20 +49,6 @@ apr_array_header_t *mptcp_workers_list(apr_pool_t *p);
 /** Does any worker or server want MPTCP?  By any thread. */
 int mptcp_proxy_wants_any(void);
 
-/**
- * Is this worker to connect by MPTCP?  From check_config on, by any thread.
- * @param worker One that is configured, was added at run time, is hidden
- *        (mod_proxy_hcheck), or is mod_proxy's default for any backend
- * @param s The server of the request, for the last
- */
-int mptcp_worker_wants(const proxy_worker *worker, const server_rec *s);
-
-/** The worker itself, or that which it checks the health of. */
-const proxy_worker *mptcp_worker_checked(const proxy_worker *worker);
-
-/** A worker's URL, as mod_proxy's messages name it. */
-const char *mptcp_worker_name(const proxy_worker *worker);
-
 /** mod_proxy's configuration of a server; NULL if it is not loaded. */
 proxy_server_conf *mptcp_proxy_conf(const server_rec *s);
 
@@ -102,15 +88,6 @@ apr_status_t mptcp_backend_socket(apr_socket_t **sd, int family, int type,
 #if AP_MODULE_MAGIC_AT_LEAST(20120211, 99)
 #define MPTCP_HAVE_TUNNEL 1             /* ap_proxy_tunnel_run(): 2.4.47 */
 #endif
-
-typedef struct mptcp_lifeline mptcp_lifeline;
-
-/**
- * From now on waits for this MPTCP socket, by the functions below, end with
- * APR_ECONNRESET when it has lost its last subflow.
- * @param p The socket's pool
- */
-void mptcp_lifeline_begin(apr_socket_t *sd, apr_pool_t *p);
 
 /* The functions of APR whose names they have, for any socket. */
 apr_status_t mptcp_lifeline_recv(apr_socket_t *sd, char *buf,

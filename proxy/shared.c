@@ -16,7 +16,7 @@
  * line made that worker, and what to write.
  */
 
-#include "proxy/proxy.h"
+#include "proxy/private.h"
 
 APLOG_USE_MODULE(mptcp);
 

@@ -5,7 +5,7 @@
  * servers that ask for it, and counted once they are connected.
  */
 
-#include "proxy/proxy.h"
+#include "proxy/private.h"
 
 APLOG_USE_MODULE(mptcp);
 

@@ -20,7 +20,7 @@
  * and none of its symbols is linked.
  */
 
-#include "proxy/proxy.h"
+#include "proxy/private.h"
 
 #include <dlfcn.h>
 

@@ -5,7 +5,7 @@
  * anything is bound or applied, in the manner of DUMP_MODULES.
  */
 
-#include "status/status.h"
+#include "status/private.h"
 #include "listen/listen.h"
 #include "paths/paths.h"
 #include "proxy/proxy.h"

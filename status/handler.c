@@ -5,7 +5,7 @@
  * of its page.
  */
 
-#include "status/status.h"
+#include "status/private.h"
 #include "listen/listen.h"
 
 #include "apr_lib.h"                    /* apr_isdigit() */

@@ -8,7 +8,7 @@
 #ifndef MPTCP_STATUS_HTML_H
 #define MPTCP_STATUS_HTML_H
 
-#include "status/status.h"
+#include "status/private.h"
 
 /* What the words mean, for titles and for the page's foot. */
 #define STATUS_MEANS_PATH \

@@ -8,7 +8,7 @@
  * What the kernel does not say is left out.
  */
 
-#include "status/status.h"
+#include "status/private.h"
 #include "paths/paths.h"
 #include "proxy/proxy.h"
 

@@ -23,7 +23,7 @@
  * netlink socket of its own and closes it.
  */
 
-#include "status/status.h"
+#include "status/private.h"
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>

@@ -10,7 +10,7 @@
  * here.
  */
 
-#include "status/status.h"
+#include "status/private.h"
 #include "listen/listen.h"
 #include "paths/paths.h"
 #include "proxy/proxy.h"

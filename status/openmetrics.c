@@ -9,7 +9,7 @@
  * second in its Accept header; who does not gets the first.
  */
 
-#include "status/status.h"
+#include "status/private.h"
 #include "paths/paths.h"
 #include "proxy/proxy.h"
 

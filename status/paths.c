@@ -6,7 +6,7 @@
  * for backends apart.
  */
 
-#include "status/status.h"
+#include "status/private.h"
 
 #include <stdlib.h>
 

@@ -9,7 +9,7 @@
  * requests do not wait for each other.
  */
 
-#include "status/status.h"
+#include "status/private.h"
 #include "listen/listen.h"
 #include "paths/paths.h"
 #include "proxy/proxy.h"

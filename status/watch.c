@@ -11,7 +11,7 @@
  * been taken over can write, too, so what is there leads the parent nowhere.
  */
 
-#include "status/status.h"
+#include "status/private.h"
 
 #include "apr_shm.h"
 

@@ -48,6 +48,12 @@ finds({ %proper, 'listen/listen.h' => '', 'kernel/c' => qq{#include "listen/list
     qr{^kernel/c\.c includes listen/listen\.h, which kernel may not call$}m);
 finds({ %proper, 'kernel/kernel.h' => "$proper{'kernel/kernel.h'}int gone(int x,\n         int y);\n" },
     qr{^kernel/kernel\.h declares gone, which kernel does not have$}m);
+finds({ %proper, 'kernel/kernel.h' => "$proper{'kernel/kernel.h'}void inner(void);\n",
+        'kernel/c' => 'void inner(void) {}', 'kernel/d' => 'void inner(void); void k2(void) { inner(); }',
+        'common/e' => 'void k2(void); void b(void); void e(void) { k2(); b(); e(); }' },
+    qr{^kernel/kernel\.h declares inner, which only kernel uses: private\.h$}m);
+finds({ %proper, 'kernel/private.h' => '', 'common/c' => qq{#include "kernel/private.h"\n} },
+    qr{^common/c\.c includes kernel/private\.h, which is kernel's own$}m);
 finds({ %proper, 'mod_mptcp.h' => "\n" x 200 }, qr{^mod_mptcp\.h has 201 lines: 200 are the most$}m);
 finds({ %proper, 'common/c' => ('static int c' . 'c' x 66 . ';') });
 finds({ %proper, 'common/c' => ('static int c' . 'c' x 67 . ';') },

@@ -6,7 +6,7 @@
  * which mod_proxy has to be observed.
  */
 
-#include "variables/variables.h"
+#include "variables/private.h"
 #include "proxy/proxy.h"
 
 APLOG_USE_MODULE(mptcp);

@@ -10,7 +10,7 @@
  * most.  That a connection is not MPTCP is final, and asked once.
  */
 
-#include "variables/variables.h"
+#include "variables/private.h"
 
 #include "http_connection.h"
 

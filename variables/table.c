@@ -5,7 +5,7 @@
  * the client's connection.
  */
 
-#include "variables/variables.h"
+#include "variables/private.h"
 
 /* Offset and size of a field of the kernel's answer. */
 #define OFFSET(name) offsetof(mptcp_kernel_info, name)

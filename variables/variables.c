@@ -5,7 +5,7 @@
  * (MPTCPEnvVars), in expressions, and in logs.
  */
 
-#include "variables/variables.h"
+#include "variables/private.h"
 #include "proxy/proxy.h"
 
 #include "mod_log_config.h"
