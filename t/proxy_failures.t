@@ -263,18 +263,24 @@ for ([EINVAL => 22, 200], [EPROTONOSUPPORT => 93, 200], [EPERM => 1, 200], [EACC
 my $libexec = MPTCP::Httpd::_apxs('LIBEXECDIR');
 my $other = compile('other', <<'END');
 #include <stddef.h>
+int apr_pollset_poll(void *, long long, int *, const void **);
 int apr_socket_create(void **, int, int, int, void *);
+int zzz_pollset_poll(void *set, long long timeout, int *count, const void **fds)
+{
+    return apr_pollset_poll(set, timeout, count, fds);
+}
 int zzz_socket_create(void **sd, int family, int type, int protocol, void *p)
 {
     return apr_socket_create(sd, family, type, protocol, p);
 }
 END
-my $copy = read_file("$libexec/mod_proxy.so");
-my $changed = $copy =~ s/\0apr_socket_create\0/\0zzz_socket_create\0/g;
-is($changed, 1, 'mod_proxy has one import of apr_socket_create');
-write_file("$dir/mod_proxy.so", $copy);
-for ([On => 1], [Off => 0]) {
-    my ($on, $times) = @$_;
+for (['socket_create', On => 1], ['socket_create', Off => 0], ['pollset_poll', On => 1]) {
+    my ($function, $on, $times) = @$_;
+    $lab->stop_proxy;
+    my $copy = read_file("$libexec/mod_proxy.so");
+    my $changed = $copy =~ s/\0apr_$function\0/\0zzz_$function\0/g;
+    is($changed, 1, "mod_proxy has one import of apr_$function");
+    write_file("$dir/mod_proxy.so", $copy);
     my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'proxy', conf => <<"END");
 LoadFile $other
 LoadModule proxy_module $dir/mod_proxy.so
@@ -282,11 +288,13 @@ LoadModule proxy_http_module $libexec/mod_proxy_http.so
 Listen 127.0.0.1:8000
 ProxyPass / http://$b:7001/ multipathtcp=$on
 END
-    $lab->stop_proxy;
     $lab->{httpd} = $httpd;
     ok($httpd->start, "no import, $on: starts") or diag($httpd->error_log);
-    $lab->is_tcp('/x', "no import, $on");
-    my $said = qr/mptcp:error.*plain TCP: cannot redirect apr_socket_create: the object does not/;
+    my $is_mptcp = $function ne 'socket_create';
+    $lab->is_counted('/x', $is_mptcp ? 1 : 0, 1, "no import of apr_$function, $on");
+    my $said = $is_mptcp
+        ? qr/mptcp:warn.*wait for net\.mptcp\.close_timeout.*cannot redirect apr_pollset_poll: the obj/
+        : qr/mptcp:error.*plain TCP: cannot redirect apr_socket_create: the object does not/;
     # once for each of the two times that httpd reads its configuration at start
     is($lab->times_logged($said) > 0 ? 1 : 0, $times,
         "no import, $on: " . ($times ? 'the log says so' : 'nothing is said'));

@@ -28,6 +28,7 @@ my $pid = $lab->backends(map { $port{$_} => $_ } keys %port);
 # One proxy in two virtual hosts, of which each has connections of its own.
 my %on = (Off => 8001, On => 8000);
 my @mute = qw(http https ajp fcgi scgi uwsgi ws);
+my @deaf = qw(http fcgi scgi uwsgi);
 my $conf = <<'END';
 Listen 127.0.0.1:8001
 ProxyTimeout 30
@@ -43,6 +44,7 @@ for my $on (qw(On Off)) {
         . "MPTCPProxyDefault $on\nProxyRequests On\nAllowCONNECT $port{echo}\n"
         # workers are told apart by their URLs, and must not share one here
         . join('', map {"ProxyPass /mute/$_/ $_://$b:$port{mute}/ $p\n"} @mute)
+        . join('', map {"ProxyPass /deaf/$_/ $_://$b:$port{deaf}/ $p\n"} @deaf)
         . <<"END" . "</VirtualHost>\n";
 ProxyPass /pool/http/ http://$b:$port{http}/ $p
 ProxyPass /pool/ajp/  ajp://$b:$port{ajp}/   $p
@@ -51,7 +53,6 @@ ProxyPass /part/http/  http://$b:$port{part}/       $p
 ProxyPass /part/uwsgi/ uwsgi://$b:$port{part}/      $p
 ProxyPass /part/scgi/  scgi://$b:$port{scgi_part}/  $p
 ProxyPass /part/ftp/   ftp://$b:$port{ftp_part}/    $p
-ProxyPass /deaf/ http://$b:$port{deaf}/ $p
 ProxyPass /slow/ http://$b:$port{slow}/ $p
 ProxyPass /ws/   ws://$b:$port{ws}/     $p
 ProxyPass /up/   http://$b:$port{ws}/   $p upgrade=websocket
@@ -105,11 +106,13 @@ for my $what ((map {"mute/$_"} @mute), (map {"part/$_"} qw(http uwsgi scgi ftp))
 
 my $file = File::Temp->new(TMPDIR => 1);
 truncate $file, 64e6;
-alike('deaf: reset while it sends', sub {
-    my ($on) = @_;
-    my $request = start_asking('/deaf/x', $on, '-H', 'Expect:', '-T', "$file");
-    return answer($request);
-});
+for my $scheme (@deaf) {
+    alike("deaf/$scheme: reset while it sends", sub {
+        my ($on) = @_;
+        my $request = start_asking("/deaf/$scheme/x", $on, '-H', 'Expect:', '-T', "$file");
+        return answer($request);
+    });
+}
 
 # --- Tunnels: the client learns of it
 
