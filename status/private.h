@@ -328,6 +328,15 @@ int status_shown(const status_report *report);
 /** Is a limit in force what MPTCPLimits says? */
 int status_limit_is_ours(const status_report *report, int limit);
 
+/* ---- troubles.c: what is wrong ------------------------------------------ */
+
+/* Each adds to the report's troubles: of the host, of its connections. */
+void status_check_host(status_report *report);
+void status_check_stalled(status_report *report);
+
+/** All have been added: since when is it so, what is worst, is all well? */
+void status_troubles_sort(status_report *report);
+
 /* ---- html.c, json.c, openmetrics.c: it is written ----------------------- */
 
 /* Each sets the content type and sends the body. */

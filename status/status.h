@@ -20,7 +20,7 @@
 /** Of how many listeners one thing is said by name; the rest are counted. */
 #define STATUS_NAMED 20
 
-/* ---- report.c: all that a page shows ------------------------------------ */
+/* ---- parent.c: what the parent says and sees ---------------------------- */
 
 /** post_config, when listeners are named and endpoints and limits applied. */
 void status_look_first(server_rec *s, apr_pool_t *ptemp);
