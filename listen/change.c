@@ -172,7 +172,7 @@ apr_status_t mptcp_listener_change(ap_listen_rec *lr, int wanted, int grouped,
     int protocol = wanted ? IPPROTO_MPTCP : 0;
     int shared = mptcp_socket_option(lr->sd, SOL_SOCKET, SO_REUSEPORT) > 0;
     listener_pair *pair;
-    apr_socket_t *sd;
+    apr_socket_t *sd = NULL;
     apr_status_t rv = set_reuseport(lr->sd, 1);
 
     if (rv == APR_SUCCESS) {

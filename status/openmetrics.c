@@ -199,6 +199,11 @@ enum {
     PATH_RECEIVED, PATH_RTT_MEDIAN, PATH_RTT_WORST
 };
 
+static int is_time(int value)
+{
+    return value == PATH_RTT_MEDIAN || value == PATH_RTT_WORST;
+}
+
 static void path_samples(const writer *w, const apr_array_header_t *list,
                          const char *name, int value)
 {
@@ -212,7 +217,7 @@ static void path_samples(const writer *w, const apr_array_header_t *list,
             path->rtt_median, path->rtt_worst
         };
 
-        if (value < PATH_RTT_MEDIAN) {
+        if (!is_time(value)) {
             sample(w, name, 0, path_label(w, path), values[value]);
         }
         else if (values[value]) {

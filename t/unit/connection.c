@@ -7,7 +7,8 @@
  */
 
 #include "common/common.h"
-#include "variables/variables.h"
+#include "kernel/private.h"
+#include "variables/private.h"
 
 #include <stddef.h>
 #include <stdio.h>
