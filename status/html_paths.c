@@ -151,8 +151,9 @@ static void write_path(request_rec *r, const status_report *report,
                html_count(r->pool, path->stalled),
                path->stalled ? "</b>" : "");
     ap_rprintf(r, "<td class=\"number\" data-label=\"rate\" data-line "
-               "data-key=\"%s %s\" data-bytes=\"%" APR_UINT64_T_FMT "\">%s"
-               "</td>", group, address, bytes, html_rate(r->pool, path->rate));
+               "data-key=\"%s %s\" data-bytes=\"%" APR_UINT64_T_FMT "\" "
+               "data-rate=\"%" APR_UINT64_T_FMT "\">%s</td>", group, address,
+               bytes, path->rate, html_rate(r->pool, path->rate));
     ap_rprintf(r, "<td class=\"share\" data-label=\"share\"><svg class=\"bar\""
                " viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" "
                "aria-hidden=\"true\"><rect class=\"rest\" x=\"0\" y=\"0\" "

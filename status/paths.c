@@ -80,7 +80,10 @@ static void add_to_path(gathered_path *one, const mptcp_socket *s)
     }
 }
 
-/* A path that an endpoint stands for is one before anybody takes it. */
+/*
+ * A path that an endpoint stands for is one before anybody takes it; but not
+ * the address that a router translates to another.
+ */
 static void add_endpoints(apr_hash_t *paths, const status_report *report)
 {
     int i;
@@ -90,6 +93,10 @@ static void add_endpoints(apr_hash_t *paths, const status_report *report)
                                                   mptcp_endpoint);
         mptcp_end local;
 
+        if (status_endpoint_state(report->interfaces, ep)
+            == STATUS_ENDPOINT_ELSEWHERE) {
+            continue;
+        }
         memset(&local, 0, sizeof(local));
         local.family = ep->family;
         memcpy(local.address, &ep->address, mptcp_end_length(&local));

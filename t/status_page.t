@@ -4,6 +4,8 @@
 use strict;
 use warnings;
 
+use Cwd ();
+use File::Basename qw(dirname);
 use File::Temp ();
 use JSON::PP ();
 use MPTCP::Httpd;
@@ -116,6 +118,15 @@ $page = get('limit=1');
 like($page, qr{1 more are not shown: <a href="\?sort=rate&amp;limit=10">show 10<}, 'a limit: more');
 like(get('limit=0'), qr{<a href="\?sort=rate&amp;limit=100">show 100<}, 'a limit of none: more');
 unlike(get('limit=1000000'), qr{not shown}, 'the highest limit');
+
+# --- Colours
+
+my $measured = do {
+    my $top = dirname(dirname(Cwd::abs_path(__FILE__)));
+    $lab->run(undef, $^X, "-I$top/t/lib", "$top/tools/page-pictures", '-c');
+};
+cmp_ok(scalar(() = $measured =~ /at least (?:3\.0|4\.5)$/mg), '>', 60,
+    'text has a contrast of 4.5 or more, borders, bars and lines of 3');
 
 # --- mod_status leads here.
 

@@ -45,14 +45,15 @@
             const key = cell.dataset.key;
             const bytes = Number(cell.dataset.bytes);
             counts.set(key, bytes);
-            if (seen.has(key) && now > seenAt) {
-                // bytes are less when a subflow or connection has gone
-                const rate = 1000 * Math.max(0, bytes - seen.get(key))
+            // less than there was: a subflow or connection has gone, and how
+            // much it had sent is not known; then the estimate stays
+            if (seen.has(key) && now > seenAt && bytes >= seen.get(key)) {
+                cell.dataset.rate = 1000 * (bytes - seen.get(key))
                     / (now - seenAt);
-                cell.textContent = scaled(8 * rate, "bit/s");
-                if (cell.dataset.line !== undefined) {
-                    remember(key, now, rate);
-                }
+                cell.textContent = scaled(8 * cell.dataset.rate, "bit/s");
+            }
+            if (cell.dataset.line !== undefined) {
+                remember(key, now, Number(cell.dataset.rate));
             }
         }
         seen = counts;
@@ -62,6 +63,9 @@
 
     function remember(key, now, rate) {
         const line = lines.get(key) || [];
+        if (line.length && line[line.length - 1][0] >= now) {
+            return;                     // a page of before, from the cache
+        }
         line.push([now, Math.round(rate)]);
         while (line[0][0] < now - MINUTES * 60000) {
             line.shift();
