@@ -10,7 +10,6 @@
 
 #include "unixd.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 APLOG_USE_MODULE(mptcp);
@@ -23,7 +22,7 @@ static int buckets_ratio(void)
 
     for (line = ap_conftree; line; line = line->next) {
         if (ap_cstr_casecmp(line->directive, "ListenCoresBucketsRatio") == 0) {
-            ratio = atoi(line->args);
+            ratio = (int)apr_strtoi64(line->args, NULL, 10);
         }
     }
     return ratio;

@@ -81,13 +81,13 @@ static void know_pair(process_rec *process, listener_pair *pair, int is_known)
 
     for (i = 0; i < 2; i++) {
         apr_hash_set(known_pairs(process), &pair->member[i],
-                     sizeof(pair->member[i]), is_known ? pair : NULL);
+                     sizeof(void *), is_known ? pair : NULL);
     }
 }
 
 static listener_pair *pair_of(const ap_listen_rec *lr, process_rec *process)
 {
-    return apr_hash_get(known_pairs(process), &lr, sizeof(lr));
+    return apr_hash_get(known_pairs(process), &lr, sizeof(void *));
 }
 
 /* All of them, once each: listener_pair *. */
