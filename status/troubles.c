@@ -37,13 +37,27 @@ static int are_many(apr_uint64_t failed, apr_uint64_t all)
     return failed > 0 && 10 * failed >= all;
 }
 
+/* What to do about joins that were refused, by why most of them were. */
+static const char *refusal_cure(apr_uint64_t unknown, apr_uint64_t wrong,
+                                apr_uint64_t rejected)
+{
+    return unknown >= wrong && unknown >= rejected
+           ? "a load balancer may send them to another host than the first "
+             "path, or two hosts may have one address"
+           : wrong >= rejected
+           ? "something on the way rewrites MPTCP's options: a firewall or a "
+             "proxy"
+           : "see whether 'MPTCPLimits subflows=N' allows as many as clients "
+             "have paths; a connection that has sent its end takes no more";
+}
+
 static void check_joins(status_report *report)
 {
     const apr_uint64_t received = rise_of(report, STATUS_JOINS_RECEIVED);
     const apr_uint64_t unknown = rise_of(report, STATUS_JOINS_NO_TOKEN);
-    const apr_uint64_t refused = unknown
-                                 + rise_of(report, STATUS_JOINS_WRONG_HMAC)
-                                 + rise_of(report, STATUS_JOINS_REJECTED);
+    const apr_uint64_t wrong = rise_of(report, STATUS_JOINS_WRONG_HMAC);
+    const apr_uint64_t rejected = rise_of(report, STATUS_JOINS_REJECTED);
+    const apr_uint64_t refused = unknown + wrong + rejected;
     const apr_uint64_t not_made
         = rise_of(report, STATUS_JOINS_NO_SOCKET)
           + rise_of(report, STATUS_JOINS_NO_ADDRESS)
@@ -62,11 +76,7 @@ static void check_joins(status_report *report)
                            "in the last 10 minutes this host refused %"
                            APR_UINT64_T_FMT " of %" APR_UINT64_T_FMT
                            " joins: %s; %s", refused, received, text,
-                           2 * unknown >= refused
-                           ? "a load balancer may send them to another host "
-                             "than the first path, or two hosts may have one "
-                             "address" : "see the manual's troubleshooting.md"
-                           )->where = "received";
+                           refusal_cure(unknown, wrong, rejected))->where = "received";
     }
     if (are_many(not_made, rise_of(report, STATUS_JOINS_SENT))) {
         text = add_part(report, "", STATUS_JOINS_NO_SOCKET,
