@@ -36,9 +36,6 @@
 /* IFF_LOWER_UP, which only linux/if.h has: there is a link, as of now. */
 #define LOWER_UP (1 << 16)
 
-/* A connection is idle when nothing was sent or received so long, in ms. */
-#define IDLE_AFTER 5000
-
 /* While the kernel answers. */
 typedef struct {
     apr_pool_t *p;
@@ -263,7 +260,7 @@ static void add_to_sums(status_connection *c, const mptcp_socket *s)
     if (s->rtt > c->rtt) {
         c->rtt = s->rtt;
     }
-    c->is_idle = c->stalled == 0 && c->idle_ms >= IDLE_AFTER;
+    c->is_idle = c->stalled == 0 && c->idle_ms >= STATUS_IDLE_AFTER;
     c->rate += s->rate;
     c->retrans += s->retrans;
     c->bytes += s->bytes_sent + s->bytes_received;

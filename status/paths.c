@@ -64,6 +64,7 @@ static void add_to_path(gathered_path *one, const mptcp_socket *s)
     status_path *path = &one->path;
 
     path->subflows++;
+    path->in_use += s->stalled || s->idle_ms < STATUS_IDLE_AFTER;
     path->rate += s->rate;
     path->bytes_sent += s->bytes_sent;
     path->bytes_received += s->bytes_received;

@@ -24,6 +24,9 @@ typedef struct {
 /** This host's interfaces by their addresses, 4 or 16 bytes. */
 apr_hash_t *status_interfaces_read(apr_pool_t *p);
 
+/** Idle is what has sent and received nothing for so long, in ms. */
+#define STATUS_IDLE_AFTER 5000
+
 /** A subflow. */
 typedef struct status_subflow {
     struct status_subflow *next;
@@ -216,7 +219,8 @@ typedef struct {
     int is_backend;                     /**< of connections to backends */
     int colour;                         /**< 0 to STATUS_COLOURS - 1 */
     int subflows;
-    int stalled;
+    int in_use;                         /**< those that are not idle */
+    int stalled;                        /**< of these */
     apr_uint32_t stalled_ms;            /**< the longest */
     apr_uint32_t rtt_median, rtt_worst; /**< microseconds; 0: not known */
     apr_uint64_t rate;                  /**< sums of the subflows' */

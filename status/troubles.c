@@ -225,17 +225,18 @@ void status_check_stalled(status_report *report)
         }
         status_address_text(&path->local, address);
         one = status_trouble_add(report->troubles, STATUS_STALLED,
-                                 "%s %s: %d of %d subflows to %s get no "
+                                 "%s %s: of %d subflows in use to %s %d get no "
                                  "answer; %s",
                                  path->interface ? path->interface : "?",
-                                 address, path->stalled, path->subflows,
+                                 address, path->in_use,
                                  path->is_backend ? "backends" : "clients",
+                                 path->stalled,
                                  path->is_down ? "the interface has no link"
                                  : "where it is most of them, see whether the "
                                    "network behind the interface works; a "
                                    "single one may be a client that has left");
         one->is_bad = path->stalled >= STALLED_FEW
-                      && 2 * path->stalled >= path->subflows;
+                      && 2 * path->stalled >= path->in_use;
         one->since = report->now - apr_time_from_msec(path->stalled_ms);
     }
 }
