@@ -133,7 +133,7 @@ static const char *parse_words(apr_pool_t *p, int argc, char *const argv[],
                                     "interface, which is not there", value);
             }
             if (!*value || strlen(value) >= IF_NAMESIZE
-                || strchr(value, '/')) {
+                || strpbrk(value, "/ \t\n\v\f\r")) {
                 return apr_psprintf(p, "dev %s: allowed is the name of an "
                                     "interface, 1 to %d characters", value,
                                     IF_NAMESIZE - 1);

@@ -137,6 +137,7 @@ like(accepted('MPTCPEndpoint dev s2'), qr/MPTCPEndpoint dev s2 .*does nothing el
 refused("MPTCPEndpoint $_", qr/dev signal: allowed is the name of an interface/)
     for '10.91.2.2 dev signal', 'dev signal';
 refused('MPTCPEndpoint 10.91.2.2 dev id 3 signal', qr/dev id: allowed is the name/);
+refused('MPTCPEndpoint 10.91.2.2 dev "s 2" signal', qr/dev s 2: allowed is the name of an interface/);
 like(accepted("MPTCPEndpoint $_ signal"), qr/MPTCPEndpoint \Q$_\E: .*connects to itself/,
     "$_ is taken, and a warning says what is wrong") for '127.0.0.1', '::1';
 unlike(accepted('MPTCPEndpoint 127.0.0.1 subflow'), qr/itself/, 'but not of what is not announced');

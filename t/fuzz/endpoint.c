@@ -54,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     server_rec s = { 0 };
     command_rec command = { .name = "MPTCP" };
     cmd_parms cmd = { 0 };
-    int i;
+    int i, kept = 0;
 
     cmd.pool = p;
     cmd.server = &s;
@@ -75,13 +75,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (i = 0; i < conf->endpoints->nelts; i++) {
         const mptcp_wanted_endpoint *one
             = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
-        char *copy = apr_pstrdup(p, mptcp_endpoint_text(p, &one->endpoint,
-                                                        NULL));
+        const mptcp_wanted_endpoint *other;
 
-        MUST(call(&cmd, copy, mptcp_endpoint_directive) == NULL);
-        MUST(memcmp(&APR_ARRAY_IDX(again->endpoints, i,
-                                   mptcp_wanted_endpoint).endpoint,
-                    &one->endpoint, sizeof(one->endpoint)) == 0);
+        /* the log does not quote the name of an interface */
+        if (one->dev && strpbrk(one->dev, "\"'\\")) {
+            continue;
+        }
+        MUST(call(&cmd, mptcp_endpoint_text(p, &one->endpoint, one->dev),
+                  mptcp_endpoint_directive) == NULL);
+        other = &APR_ARRAY_IDX(again->endpoints, kept++,
+                               mptcp_wanted_endpoint);
+        MUST(memcmp(&other->endpoint, &one->endpoint,
+                    sizeof(one->endpoint)) == 0);
+        MUST(one->dev ? other->dev && !strcmp(other->dev, one->dev)
+                      : !other->dev);
     }
     for (i = 0; i < MPTCP_LIMITS; i++) {
         MUST(conf->limits.value[i] == MPTCP_LIMIT_UNSET
