@@ -76,7 +76,8 @@ static void check_joins(status_report *report)
                            "in the last 10 minutes this host refused %"
                            APR_UINT64_T_FMT " of %" APR_UINT64_T_FMT
                            " joins: %s; %s", refused, received, text,
-                           refusal_cure(unknown, wrong, rejected))->where = "received";
+                           refusal_cure(unknown, wrong, rejected)
+                           )->where = "received";
     }
     if (are_many(not_made, rise_of(report, STATUS_JOINS_SENT))) {
         text = add_part(report, "", STATUS_JOINS_NO_SOCKET,
@@ -225,8 +226,8 @@ void status_check_stalled(status_report *report)
         }
         status_address_text(&path->local, address);
         one = status_trouble_add(report->troubles, STATUS_STALLED,
-                                 "%s %s: of %d subflows in use to %s %d get no "
-                                 "answer; %s",
+                                 "%s %s: of %d subflows in use to %s %d get "
+                                 "no answer; %s",
                                  path->interface ? path->interface : "?",
                                  address, path->in_use,
                                  path->is_backend ? "backends" : "clients",
