@@ -19,10 +19,6 @@
 
 #include "apr_md5.h"
 #include "http_protocol.h"
-#include "scoreboard.h"
-
-#include <sys/utsname.h>
-#include <time.h>
 
 /* Made of page/ by the Makefile. */
 static const char style_sheet[] = {
@@ -86,33 +82,11 @@ static const char *level_words(apr_pool_t *p, const status_report *report)
     return count == 1 ? first : apr_psprintf(p, "%s +%d", first, count - 1);
 }
 
-static const char *host_name(apr_pool_t *p)
-{
-    char name[APRMAXHOSTLEN + 1];
-
-    return apr_gethostname(name, sizeof(name), p) == APR_SUCCESS
-           ? apr_pstrdup(p, name) : "?";
-}
-
-/* The kernel's release, and how long it runs. */
-static const char *kernel_text(apr_pool_t *p)
-{
-    struct utsname system;
-    struct timespec up;
-
-    if (uname(&system) != 0 || clock_gettime(CLOCK_BOOTTIME, &up) != 0) {
-        return "?";
-    }
-    return apr_psprintf(p, "%s %s, up %s", system.sysname, system.release,
-                        html_span(p, apr_time_from_sec(up.tv_sec)));
-}
-
 static void write_head(request_rec *r, const status_report *report)
 {
     const level_look *look = &level_looks[report->level];
     const char *words = level_words(r->pool, report);
-    const char *host = html_text(r, host_name(r->pool));
-    const apr_time_t started = ap_scoreboard_image->global->restart_time;
+    const char *host = html_text(r, report->host);
 
     ap_rvputs(r, "<!DOCTYPE html>\n<html lang=\"en\"><head>\n"
               "<meta charset=\"utf-8\">\n"
@@ -129,10 +103,11 @@ static void write_head(request_rec *r, const status_report *report)
     ap_rvputs(r, "<header><h1>Multipath TCP <span class=\"state ",
               look->class, "\">", look->mark, words, "</span></h1>\n"
               "<p class=\"host\"><b>", host, "</b>, ",
-              html_text(r, kernel_text(r->pool)), "; ",
+              html_text(r, report->system), ", up ",
+              html_span(r->pool, report->up), "; ",
               html_text(r, ap_get_server_banner()),
               ", mod_mptcp " MPTCP_VERSION ", started ",
-              html_span(r->pool, report->now - started), " ago</p>\n"
+              html_span(r->pool, report->now - report->started), " ago</p>\n"
               "<p id=\"refresh\" role=\"status\"></p></header>\n", NULL);
 }
 

@@ -427,6 +427,10 @@ static json_t *head(const status_report *report)
                         ? json_integer(apr_time_as_msec(mptcp_counted_since()))
                         : json_null());
     set_text(object, "version", report->p, MPTCP_VERSION);
+    set_text(object, "host", report->p, report->host);
+    set_text(object, "system", report->p, report->system);
+    set_number(object, "host_up_s", apr_time_sec(report->up));
+    set_number(object, "started_ms", apr_time_as_msec(report->started));
     set_text(object, "mptcp", report->p, status_state_text(report->state));
     set_text(object, "level", report->p, status_level_text(report->level));
     json_object_set_new(object, "troubles", troubles_json(report));

@@ -297,6 +297,10 @@ typedef struct {
     apr_hash_t *path_by_address;
     status_live live;
     status_totals totals;
+    const char *host;                   /**< its name */
+    const char *system;                 /**< "Linux 6.12.57" */
+    apr_interval_time_t up;             /**< since it booted */
+    apr_time_t started;                 /**< httpd, or its last restart */
     const status_query *query;
     int sort;                           /**< that of the query, or chosen */
     apr_array_header_t *matching;       /**< those asked for, sorted */

@@ -10,7 +10,11 @@
 
 #include "status/private.h"
 
+#include "scoreboard.h"
+
 #include <stdlib.h>
+#include <sys/utsname.h>
+#include <time.h>
 
 const char *const status_sort_names[STATUS_SORTS] = {
     "rate", "retrans", "subflows", "stalled"
@@ -251,10 +255,27 @@ static void select_connections(status_report *report)
           sizeof(status_connection *), orders[report->sort]);
 }
 
+static void identify_host(status_report *report)
+{
+    char name[APRMAXHOSTLEN + 1];
+    struct utsname of;
+    struct timespec up = { 0, 0 };
+
+    report->host = apr_gethostname(name, sizeof(name), report->p)
+                   == APR_SUCCESS ? apr_pstrdup(report->p, name) : "?";
+    report->system = uname(&of) == 0
+                     ? apr_pstrcat(report->p, of.sysname, " ", of.release,
+                                   NULL) : "?";
+    clock_gettime(CLOCK_BOOTTIME, &up);
+    report->up = apr_time_from_sec(up.tv_sec);
+    report->started = ap_scoreboard_image->global->restart_time;
+}
+
 void status_report_gather(request_rec *r, const status_query *query,
                           status_report *report)
 {
     status_report_state(r->pool, 0, report);
+    identify_host(report);
     report->query = query;
     status_live_read(r->pool, opens_subflows(report), join_ports(report),
                      report->interfaces, &report->live);
