@@ -166,9 +166,6 @@ void mptcp_counts_add(mptcp_counter *counter, const mptcp_counts *more);
 /** Is it the first time in this configuration, of all children, to say it? */
 int mptcp_counter_say_first(mptcp_counter *counter);
 
-/** Where in the list of all listeners those of a port begin, or would. */
-int mptcp_counted_from_port(apr_port_t port);
-
 /** The listener that a connection with this local address came to, or NULL. */
 const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local);
 

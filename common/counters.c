@@ -503,7 +503,7 @@ static int is_at(const mptcp_counted *one, const apr_sockaddr_t *local)
 }
 
 /* The listeners are sorted by port; where those of one begin, or would. */
-int mptcp_counted_from_port(apr_port_t port)
+static int from_port(apr_port_t port)
 {
     const apr_array_header_t *list = counted[MPTCP_COUNTER_LISTENER];
     int low = 0, high = list->nelts;
@@ -525,7 +525,7 @@ const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local)
 {
     const apr_array_header_t *list = counted[MPTCP_COUNTER_LISTENER];
     const mptcp_counted *wildcard = NULL;
-    int i = mptcp_counted_from_port(local->port);
+    int i = from_port(local->port);
 
     for (; i < list->nelts; i++) {
         const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);

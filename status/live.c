@@ -128,8 +128,7 @@ const char *status_connection_at(const status_connection *c)
 
 /* ---- connections and their subflows ------------------------------------- */
 
-/* The listener that a socket's local end is at, or NULL. */
-static const mptcp_counted *listener_of(const mptcp_end *local)
+const mptcp_counted *status_listener_at(const mptcp_end *local)
 {
     apr_sockaddr_t sa;
 
@@ -207,7 +206,7 @@ static int take_connection(const mptcp_socket *found, void *baton)
     status_connection *c;
 
     if (!worker) {
-        listener = listener_of(&found->local);
+        listener = status_listener_at(&found->local);
     }
     if (worker || listener) {
         c = apr_pcalloc(reader->p, sizeof(*c));
@@ -319,7 +318,7 @@ static int take_tcp(const mptcp_socket *found, void *baton)
     }
     /* else it is a plain one, or others', or of this moment */
     else if (!found->says_subflow && !is_closing(found)
-             && listener_of(&found->local)) {
+             && status_listener_at(&found->local)) {
         reader->live->tcp += found->inode != 0;
         reader->tcp_without_inode += found->inode == 0;
     }

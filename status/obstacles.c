@@ -305,44 +305,15 @@ static void check_announced(const host_report *r)
     }
 }
 
-static int address_is(const apr_sockaddr_t *sa, const mptcp_endpoint *ep)
-{
-    const void *address = ep->family == AF_INET
-                          ? (const void *)&ep->address.v4 : &ep->address.v6;
-
-    return sa->family == ep->family
-           && memcmp(sa->ipaddr_ptr, address, sa->ipaddr_len) == 0;
-}
-
-/*
- * Does a listener take joins that come to an announced address?  A wildcard
- * of IPv6 is one of IPv4 too, unless it is said to be IPv6 alone.
- */
-static int takes_joins(const mptcp_counted *one, const mptcp_endpoint *ep)
-{
-    return apr_sockaddr_is_wildcard(one->address)
-           ? one->address->family == ep->family
-             || (one->address->family == AF_INET6 && !one->is_ipv6_only)
-           : address_is(one->address, ep);
-}
-
-/* Does any MPTCP listener of this port take joins at the address? */
+/* Does an MPTCP listener of this port take joins at the address? */
 static int port_takes_joins(apr_port_t port, const mptcp_endpoint *ep)
 {
-    const apr_array_header_t *list = mptcp_counted_all(MPTCP_COUNTER_LISTENER);
-    int i;
+    mptcp_end at = { .family = ep->family, .port = port };
+    const mptcp_counted *one;
 
-    for (i = mptcp_counted_from_port(port); i < list->nelts; i++) {
-        const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);
-
-        if (one->port != port) {
-            break;
-        }
-        if (one->is_mptcp && takes_joins(one, ep)) {
-            return 1;
-        }
-    }
-    return 0;
+    memcpy(at.address, &ep->address, mptcp_end_length(&at));
+    one = status_listener_at(&at);
+    return one && one->is_mptcp;
 }
 
 /*

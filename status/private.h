@@ -55,6 +55,9 @@ typedef struct {
     int is_idle;
 } status_connection;
 
+/** The listener that a local end is at, or NULL. */
+const mptcp_counted *status_listener_at(const mptcp_end *local);
+
 /** The name of the listener it came to, or of the worker it was made for. */
 const char *status_connection_at(const status_connection *c);
 
