@@ -144,22 +144,20 @@ int mptcp_pm_state_file_exists(apr_pool_t *p)
 }
 
 /*
- * What a server of this PidFile left when it was killed, if it was in this
- * network namespace and boot: its endpoints and limits become ours.
+ * What a server of this PidFile has noted, if it was in this network namespace
+ * and boot, and does not run.  If it does, the file is let alone.
  */
-static void take_over_leftovers(mptcp_pm_state *state, server_rec *s,
-                                apr_pool_t *p)
+static int read_state_file(const char *name, mptcp_pm_state *state,
+                           mptcp_pm_state *noted, server_rec *s,
+                           apr_pool_t *p)
 {
-    const char *name = file_in_use(s->process->pool);
-    mptcp_pm_state left;
     apr_file_t *file;
     apr_size_t got = 0;
     apr_status_t rv;
 
-    rv = name ? apr_file_open(&file, name, APR_FOPEN_READ
-                              | APR_FOPEN_BINARY, 0, p) : APR_ENOENT;
+    rv = apr_file_open(&file, name, APR_FOPEN_READ | APR_FOPEN_BINARY, 0, p);
     if (rv == APR_SUCCESS) {
-        rv = apr_file_read_full(file, &left, sizeof(left), &got);
+        rv = apr_file_read_full(file, noted, sizeof(*noted), &got);
         apr_file_close(file);
     }
     if (rv != APR_SUCCESS) {
@@ -168,33 +166,40 @@ static void take_over_leftovers(mptcp_pm_state *state, server_rec *s,
                          "cannot read %s: endpoints that a killed server "
                          "left are not recognised", name);
         }
-        return;
+        return 0;
     }
-    if (memcmp(left.version, state->version, sizeof(left.version)) != 0
-        || memcmp(left.boot_id, state->boot_id, sizeof(left.boot_id)) != 0
-        || left.netns_device != state->netns_device
-        || left.netns_inode != state->netns_inode
-        || left.count < 0 || left.count > MPTCP_ENDPOINTS_MAX) {
-        return;
+    if (memcmp(noted->version, state->version, sizeof(noted->version)) != 0
+        || memcmp(noted->boot_id, state->boot_id, sizeof(noted->boot_id)) != 0
+        || noted->netns_device != state->netns_device
+        || noted->netns_inode != state->netns_inode
+        || noted->count < 0 || noted->count > MPTCP_ENDPOINTS_MAX) {
+        return 0;
     }
-    if (mptcp_process_started(left.owner) == left.owner_started
-        && left.owner != state->owner) {
-        state->file_is_anothers = 1;
+    state->file_is_anothers
+        = mptcp_process_started(noted->owner) == noted->owner_started
+          && noted->owner != state->owner;
+    if (state->file_is_anothers) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
                      "%s belongs to process %ld, which runs: its endpoints "
                      "are left alone; give each server a PidFile of its own",
-                     name, (long)left.owner);
-        return;
+                     name, (long)noted->owner);
     }
-    memcpy(state->limit, left.limit, sizeof(left.limit));
-    memcpy(state->endpoint, left.endpoint, sizeof(left.endpoint));
-    state->count = left.count;
-    state->dropped = left.dropped;
-    state->last_id = left.last_id;
+    return !state->file_is_anothers;
+}
+
+/* What a killed server left becomes ours. */
+static void take_over(mptcp_pm_state *state, const mptcp_pm_state *left,
+                      server_rec *s)
+{
+    memcpy(state->limit, left->limit, sizeof(left->limit));
+    memcpy(state->endpoint, left->endpoint, sizeof(left->endpoint));
+    state->count = left->count;
+    state->dropped = left->dropped;
+    state->last_id = left->last_id;
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                  "recognised %d endpoints and %d limits that process %ld left "
-                 "behind", left.count, left.limit[0].is_set
-                 + left.limit[1].is_set, (long)left.owner);
+                 "behind", left->count, left->limit[0].is_set
+                 + left->limit[1].is_set, (long)left->owner);
 }
 
 /* The file is whole or not there: it is written aside and renamed. */
@@ -296,20 +301,24 @@ static void follow_pid_file(mptcp_pm_state *state, server_rec *s,
                             apr_pool_t *p)
 {
     const char *old = file_in_use(s->process->pool), *name = file_of_now(p);
+    mptcp_pm_state others;
 
     if (!name || (old && strcmp(old, name) == 0)) {
         return;
     }
-    use_file(name, s->process->pool);
     if (old && !state->file_is_anothers) {
-        mptcp_pm_state_save(state, s, p);
         apr_file_remove(old, p);
     }
+    use_file(name, s->process->pool);
+    state->file_is_anothers = 0;
+    read_state_file(name, state, &others, s, p);
+    mptcp_pm_state_save(state, s, p);
 }
 
 mptcp_pm_state *mptcp_pm_state_make(server_rec *s, apr_pool_t *p)
 {
-    mptcp_pm_state *state = mptcp_pm_state_of(s->process->pool);
+    mptcp_pm_state *state = mptcp_pm_state_of(s->process->pool), left;
+    const char *name;
 
     if (state) {
         follow_pid_file(state, s, p);
@@ -317,8 +326,13 @@ mptcp_pm_state *mptcp_pm_state_make(server_rec *s, apr_pool_t *p)
     }
     state = apr_palloc(s->process->pool, sizeof(*state));
     identify(state);
-    follow_pid_file(state, s, p);
-    take_over_leftovers(state, s, p);
+    name = file_of_now(p);
+    if (name) {
+        use_file(name, s->process->pool);
+        if (read_state_file(name, state, &left, s, p)) {
+            take_over(state, &left, s);
+        }
+    }
     /* copies the key, which is in memory that will be unloaded */
     apr_pool_userdata_set(state, STATE_KEY, NULL, s->process->pool);
     return state;

@@ -90,6 +90,23 @@ starts($httpd);
 $httpd->stop;
 like(endpoints(), qr/^10\.91\.2\.2 /, 'what somebody has added since stays, by the first PidFile too');
 
+# That of another server, which runs, is not touched.
+$lab->run(undef, qw(ip -n server mptcp endpoint flush));
+my @both = (server(conf => "MPTCPListen 90\n$line\n"), server());
+starts($both[0]);
+configure($both[1], 'MPTCPListen 80', 'MPTCPEndpoint 10.91.1.2 dev s1 signal');
+starts($both[1]);
+my $file = $both[0]->root . '/run/httpd.pid.mptcp';
+my $noted = `cksum $file`;
+configure($both[1], 'MPTCPListen 80', 'MPTCPEndpoint 10.91.1.2 dev s1 signal',
+    'PidFile ' . $both[0]->root . '/run/httpd.pid');
+ok($both[1]->graceful, 'a reload with the PidFile of another server');
+like($both[1]->error_log, qr/belongs to process @{[ $both[0]->pid ]}, which runs/, '    which is said');
+$both[1]->stop;
+is(`cksum $file`, $noted, '    and its file stays as it is');
+$both[0]->stop;
+is(endpoints(), '', '    each has removed its own');
+
 # --- It is believed as far as the kernel has what it names
 
 $lab->run(undef, qw(ip -n server mptcp endpoint flush));
