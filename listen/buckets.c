@@ -18,7 +18,7 @@ APLOG_USE_MODULE(mptcp);
 static int buckets_ratio(void)
 {
     const ap_directive_t *line;
-    int ratio = 0;
+    int ratio = 0;              /* the last line counts */
 
     for (line = ap_conftree; line; line = line->next) {
         if (ap_cstr_casecmp(line->directive, "ListenCoresBucketsRatio") == 0) {

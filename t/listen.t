@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use JSON::PP qw(decode_json);
 use Test::More;
 use MPTCP::Client;
 use MPTCP::Httpd;
@@ -123,12 +124,23 @@ ListenCoresBucketsRatio 1
 MPTCPListen $address:80
 MPTCPListen 0.0.0.0:82
 Listen $address:81
+<Location /mptcp-status>
+    SetHandler mptcp-status
+</Location>
 END
     # Much more than the send buffer: once the server has closed its side, the
     # kernel refuses joins.
-    $httpd->write_file('large', 'x' x 16_000_000);
+    $httpd->write_file('large', 'x' x 40_000_000);
     my $buckets = 0 + $lab->capture(undef, 'getconf', '_NPROCESSORS_ONLN');
     note 'one processor: one bucket' if $buckets == 1;
+    # Each child knows all of them, though it listens in one bucket: the page is
+    # the same, whichever is asked. (Of two, 20 are one child's in a million.)
+    my %obstacles;
+    $obstacles{ join ', ', @{ decode_json(MPTCP::Client::get(lab => $lab, ns => 'client', host => $address,
+        port => 81, path => '/mptcp-status?json', keep => 1)->{body})->{obstacles} } }++ for 1 .. 20;
+    is(scalar keys %obstacles, 1, 'each bucket tells of the same obstacles') or diag explain \%obstacles;
+    like((keys %obstacles)[0], qr/10\.91\.2\.2 is announced, but connections to 10\.91\.1\.2:80 cannot join/,
+        '... and there is one');
     for my $round ('a start', 'a graceful restart', 'another') {
         ok($httpd->graceful, $round) if $round ne 'a start';
         my (%tcp, %mptcp);
