@@ -54,6 +54,7 @@ ProxyPass /part/uwsgi/ uwsgi://$b:$port{part}/      $p
 ProxyPass /part/scgi/  scgi://$b:$port{scgi_part}/  $p
 ProxyPass /part/ftp/   ftp://$b:$port{ftp_part}/    $p
 ProxyPass /slow/ http://$b:$port{slow}/ $p
+ProxyPass /h2c/  h2c://$b:7103/         $p
 ProxyPass /ws/   ws://$b:$port{ws}/     $p
 ProxyPass /up/   http://$b:$port{ws}/   $p upgrade=websocket
 END
@@ -91,6 +92,16 @@ for my $scheme (@pooled) {
     });
     is_deeply($counted, { connections => 2, mptcp => 1 }, "$scheme: by a new connection");
 }
+
+# (event: prefork serves no HTTP/2)
+my $h2 = $lab->new_httpd('backend', "MPTCPListen 7103\nProtocols h2c\n", mpm => 'event');
+$h2->write_file('x', "httpd\n");
+$h2->start or die $h2->error_log;
+is((ask('/h2c/x', $_))[0], 200, "h2c, $_: a connection in the pool") for qw(Off On);
+reset_all();
+alike('h2c: reset in the pool', sub { ask('/h2c/x', $_[0]) }, 200);
+$h2->stop;
+reset_all();
 
 # --- Reset while a request waits for its answer, or for the rest of it
 
