@@ -9,7 +9,7 @@
  *
  *   by a stop, or a mistake in a configuration at a reload: process->pool is
  *   destroyed, and in it plog before pconf (the younger child first);
- *   by exit() in core, whose PidFile cannot be written: atexit();
+ *   by exit() in core, whose PidFile cannot be written: a destructor;
  *   and when a reload takes away the LoadModule line.
  *
  * At a reload pconf is cleared, and with it goes the module's code, before
@@ -30,7 +30,6 @@
 
 #include <dlfcn.h>
 #include <linux/capability.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -251,16 +250,16 @@ static apr_status_t on_pconf_cleared(void *data)
 
 void mptcp_paths_register_cleanup(apr_pool_t *pconf)
 {
-    static int is_registered;
-
     /* of the last configuration, at a reload; this one may yet fail */
     applied = mptcp_pm_state_of(ap_pglobal);
     apr_pool_cleanup_register(pconf, NULL, on_pconf_cleared,
                               apr_pool_cleanup_null);
-    /* called when the module is unloaded, too, by when it has nothing to do */
-    if (!is_registered && atexit(take_back) == 0) {
-        is_registered = 1;
-    }
+}
+
+/* exit(); or the module is unloaded, by when there is nothing to do. */
+static void __attribute__((destructor)) on_exit_or_unloaded(void)
+{
+    take_back();
 }
 
 /* ---- children ----------------------------------------------------------- */
