@@ -38,7 +38,7 @@ for my $on (0, 1) {
     is(get('/proxied/file')->{status}, 200, 'a proxied request');
     $httpd->stop;
 }
-cmp_ok(scalar @{ $modes{1} }, '>', 4, 'the proxy\'s modules are mapped');
+cmp_ok(scalar @{ $modes{1} }, '>', 4, 'they are mapped');
 is_deeply($modes{1}, $modes{0},
     'redirected: their pages have the modes that they have without redirection');
 is_deeply([grep {/w.*x/} @{ $modes{1} }], [], '    none is writable and executable');
@@ -101,13 +101,15 @@ sub children {
     return split ' ', $lab->capture(undef, 'ps', '-o', 'pid=', '--ppid', $server->pid);
 }
 
-# The mappings of mod_proxy's objects, with their modes.
+# The mappings of the objects whose imports are redirected, with their modes:
+# mod_proxy's, httpd itself, and libaprutil.
 sub modes {
     my ($pid) = @_;
     open my $maps, '<', "/proc/$pid/maps" or die "maps: $!";
     my (%count, @modes);
     for (<$maps>) {
-        my ($mode, $name) = /^\S+ (\S+) .*?(mod_proxy\w*\.so)$/ or next;
+        my ($mode, $name) = m{^\S+ (\S+) .*?(mod_proxy\w*\.so|libaprutil-[\d.]+\.so[\d.]*|/(?:apache2|httpd))$}
+            or next;
         push @modes, "$name $mode";
     }
     # a page that was opened and closed again is a mapping of its own
