@@ -17,6 +17,7 @@ $lab->limits('server', subflows => 2);
 
 my @names = map {"MPTCP$_"} '', qw(_SUBFLOWS _SUBFLOWS_TOTAL _TOKEN _BYTES_SENT
     _BYTES_RECEIVED _BYTES_RETRANS);
+my %unknown = map { $_ => 1 } $lab->unknown_variables;
 my $log = join ' ', '%q %X', map {"$_=%{$_}^mp"} @names;
 my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'server', load => [qw(headers ratelimit env)],
     conf => <<"END");
@@ -69,7 +70,7 @@ $small = $session->get('/index.html');
 is($large->{bytes}, 0x1000000, 'a download over two paths');
 is($small->{headers}{'x-mptcp_subflows'}, 2, 'it had two subflows');
 bytes_agree($small, $large, 'after that');
-like($small->{headers}{'x-mptcp_bytes_retrans'}, qr/^\d+$/,
+like($small->{headers}{'x-mptcp_bytes_retrans'}, $unknown{MPTCP_BYTES_RETRANS} ? qr/^$/ : qr/^\d+$/,
     'after that: retransmissions are a number');
 
 # What a blackhole swallows is sent again on the other path. The download is a
@@ -95,14 +96,13 @@ is($large->{bytes}, 0x200000, 'it survives the loss of a path');
 $small = $session->get('/index.html?lossy');
 bytes_agree($small, $large, 'after that');
 my $retrans = $small->{headers}{'x-mptcp_bytes_retrans'};
-cmp_ok($retrans, '>', 0, 'after that: retransmissions');
+$unknown{MPTCP_BYTES_RETRANS} ? is($retrans, '', 'after that: this kernel says nothing of them')
+    : cmp_ok($retrans, '>', 0, 'after that: retransmissions');
 
 # A log line is written when the answer has gone out: a small one at once.
-is(logged('lossy'), '?lossy + ' . join(' ', 'MPTCP=on',
-        (map {"MPTCP_$_=" . $small->{headers}{ lc "x-mptcp_$_" }}
-            qw(SUBFLOWS SUBFLOWS_TOTAL TOKEN)),
-        "MPTCP_BYTES_SENT=$small->{read}", "MPTCP_BYTES_RECEIVED=$small->{sent}",
-        "MPTCP_BYTES_RETRANS=$retrans"),
+my %now = (MPTCP_BYTES_SENT => $small->{read}, MPTCP_BYTES_RECEIVED => $small->{sent});
+is(logged('lossy'), '?lossy + ' . join(' ', map {"$_="
+            . ($unknown{$_} ? '-' : $now{$_} // $small->{headers}{ lc "x-$_" })} @names),
     'and its log');
 $session->close;
 
@@ -128,12 +128,14 @@ for my $case (
         host => $box->address(2), port => 80, mptcp => 1);
     my @answers = map { $session->get("/index.html?$strip-$_") } 1, 2;
     my $after = $lab->counters('server');
-    is_deeply([map { $after->{$_} - $before->{$_} } @counters], \@expected,
+    # (some are newer than Linux 6.1)
+    my @there = grep { exists $after->{ $counters[$_] } } 0 .. $#counters;
+    is_deeply([map { $after->{$_} - $before->{$_} } @counters[@there]], [@expected[@there]],
         "box that strips '$strip': the kernel's counters");
     # The first answer may be on its way before the kernel has seen it all.
     is($answers[1]{headers}{'x-mptcp'}, $state, "box that strips '$strip'");
     my $values = join ' ', map {"$_="
-            . ($_ eq 'MPTCP' ? $state : $state eq 'on' ? '\w+' : '-')} @names;
+            . ($_ eq 'MPTCP' ? $state : $state eq 'on' && !$unknown{$_} ? '\w+' : '-')} @names;
     like(logged("$strip-2"), qr/ $values$/,
         "box that strips '$strip': what a log has");
     $session->close;
@@ -160,7 +162,7 @@ sub agrees {
     is($header->{'x-mptcp_token'}, $token, "$name: token");
     is(subflows(), $expected, "$name: subflows, by ss");
     is($header->{'x-mptcp_subflows'}, $expected, "$name: MPTCP_SUBFLOWS");
-    is($header->{'x-mptcp_subflows_total'}, $expected,
+    is($header->{'x-mptcp_subflows_total'}, $unknown{MPTCP_SUBFLOWS_TOTAL} ? '' : $expected,
         "$name: MPTCP_SUBFLOWS_TOTAL");
     return;
 }
@@ -172,9 +174,10 @@ sub device_bytes {
 
 sub bytes_agree {
     my ($now, $before, $name) = @_;
-    is($now->{headers}{'x-mptcp_bytes_sent'}, $before->{read},
+    my ($read, $sent) = $unknown{MPTCP_BYTES_SENT} ? ('', '') : ($before->{read}, $now->{sent});
+    is($now->{headers}{'x-mptcp_bytes_sent'}, $read,
         "$name: bytes sent, as many as the client has read");
-    is($now->{headers}{'x-mptcp_bytes_received'}, $now->{sent},
+    is($now->{headers}{'x-mptcp_bytes_received'}, $sent,
         "$name: bytes received, as many as the client has sent");
     return;
 }

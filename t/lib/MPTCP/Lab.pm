@@ -289,16 +289,33 @@ sub limits_now {
     return { split ' ', $output };
 }
 
-# Whether the kernel counts a laminar endpoint of this namespace as one (Linux
-# 6.18): older ones take the flag and do nothing with it.
-sub counts_laminar {
+# What the kernel says of a new MPTCP socket (struct mptcp_info), as it is.
+sub mptcp_info {
     my ($self, $ns) = @_;
     my $script = q{
         use Socket;
         socket my $s, AF_INET, SOCK_STREAM, 262 or die "socket: $!\n";
-        print vec getsockopt($s, 284, 1) . "\0" x 100, 81, 8;    # MPTCP_INFO
+        print unpack 'H*', getsockopt($s, 284, 1);    # MPTCP_INFO
     };
-    return $self->capture($ns, $^X, '-e', $script);
+    return pack 'H*', $self->capture($ns, $^X, '-e', $script);
+}
+
+# Whether the kernel counts a laminar endpoint of this namespace as one (Linux
+# 6.18): older ones take the flag and do nothing with it.
+sub counts_laminar {
+    my ($self, $ns) = @_;
+    return vec $self->mptcp_info($ns) . "\0" x 100, 81, 8;
+}
+
+# The variables that this kernel does not give, by name: it says less of a
+# connection before Linux 6.5, and before 6.8.
+sub unknown_variables {
+    my ($self) = @_;
+    my $length = length $self->mptcp_info;
+    return (
+        ($length > 80  ? () : 'MPTCP_SUBFLOWS_TOTAL'),
+        ($length >= 80 ? () : map {"MPTCP_BYTES_$_"} qw(SENT RECEIVED RETRANS)),
+    );
 }
 
 # Reads a sysctl, or sets it where a value is given.
