@@ -131,12 +131,14 @@ check-tsan:
 #   listen_change.t, soak.t   wrk and h2load expect answers within seconds, of a
 #                         server that is reloaded all the time; threads.t and
 #                         status_counters.t have load, too
+#   listen_many.t, listen_descriptors.t   measure time and memory
 #   proxy_concurrency.t   1,000 threads in one child, valgrind's limit is 500
 #   restarts.t            wants nothing bad in the log, where the worker MPM has
 #                         AH00274, apr_proc_mutex_unlock failed, at reloads; so
 #                         it has without mod_mptcp (httpd 2.4.71)
 # and there is nothing to be seen in those that start no httpd of their own:
 NOT_UNDER_VALGRIND = $(addprefix t/,listen_change.t soak.t \
+    listen_many.t listen_descriptors.t \
     proxy_concurrency.t restarts.t \
     connection.t docs.t findings.t fuzz.t rate_picture.t sandbox.t)
 VALGRIND_TESTS ?= $(filter-out $(NOT_UNDER_VALGRIND),$(wildcard t/*.t))

@@ -98,7 +98,7 @@ int mptcp_listener_wanted(const ap_listen_rec *lr)
     const mptcp_global_conf *conf = mptcp_global();
     const apr_sockaddr_t *sa = lr->bind_addr;
     listener_id id;
-    char key[KEY_SIZE];
+    char key[KEY_SIZE], ip[64];
 
     if (conf->listen_default == 1 || apr_hash_count(conf->listeners) == 0) {
         return conf->listen_default == 1;
@@ -106,8 +106,20 @@ int mptcp_listener_wanted(const ap_listen_rec *lr)
     id.host = sa->hostname;
     id.port = sa->port;
     id.scope = sa->family == APR_INET6 ? sa->sa.sin6.sin6_scope_id : 0;
-    return apr_hash_get(conf->listeners, make_key(key, &id),
-                        APR_HASH_KEY_STRING) != NULL;
+    if (apr_hash_get(conf->listeners, make_key(key, &id),
+                     APR_HASH_KEY_STRING)) {
+        return 1;
+    }
+    /* a service manager's socket, of which core looks at the port alone */
+    if (!sa->hostname && !apr_sockaddr_is_wildcard(sa)
+        && apr_sockaddr_ip_getbuf(ip, sizeof(ip), (apr_sockaddr_t *)sa)
+           == APR_SUCCESS) {
+        id.host = ip;
+        id.scope = 0;
+        return apr_hash_get(conf->listeners, make_key(key, &id),
+                            APR_HASH_KEY_STRING) != NULL;
+    }
+    return 0;
 }
 
 /* ---- a line and its words ----------------------------------------------- */
