@@ -464,7 +464,11 @@ sub DESTROY {
     my ($self) = @_;
     return if $$ != $self->{owner};
     local ($?, $!, $@);
-    $self->reap($_) for @{ $self->{children} };
+    # what they have forked, too: it would hold the harness's output open
+    for my $pid (@{ $self->{children} }) {
+        kill 'KILL', -$pid;
+        $self->reap($pid);
+    }
     if ($self->{hosts}) {
         $self->try(undef, 'umount', '/etc/hosts');
         unlink $self->{hosts};

@@ -55,6 +55,7 @@ sub backends {
     pipe(my $ready, my $child_end) or die "pipe: $!";
     my $pid = fork() // die "fork: $!";
     if (!$pid) {
+        POSIX::setpgid(0, 0);
         open STDOUT, '>&', $child_end;
         exec $self->ns('backend'), $^X, "-I$lib", '-MMPTCP::Backend', '-e',
             'MPTCP::Backend::serve(@ARGV)', '--', %protocol or POSIX::_exit(127);
