@@ -146,6 +146,15 @@ for my $case (['setsockopt.1.15 ' . EPERM, qr/stays TCP: no second socket/],
         '    the socket that was there is kept, with what is in its queue');
 }
 
+# ... and MPTCPFallback Off
+$httpd = $faults->server("MPTCPFallback Off\nListen 127.0.0.1:8001\n");
+ok($httpd->start, 'MPTCPFallback Off, and a listener that is TCP') or diag $httpd->error_log;
+$httpd->set_conf("MPTCPFallback Off\nMPTCPListen 127.0.0.1:8001\n");
+$faults->set('program ' . EPERM);
+ok(!$httpd->graceful, 'it cannot be steered away from: httpd ends');
+like($httpd->error_log, qr/127\.0\.0\.1:8001 is to be MPTCP, and MPTCPFallback Off forbids TCP: the kernel does not steer/,
+    '    and says why');
+
 # --- The redirections of mod_proxy's imports
 
 for my $fault ('mprotect ' . EACCES, 'mprotect ' . ENOMEM . ' 2 2') {

@@ -179,6 +179,14 @@ END
     is(scalar $lab->ss('server', '-lM'), 0, '... leaves it alone too');
 }
 {
+    local $ENV{LISTEN_FDS} = 100;
+    my $httpd = new_httpd("MPTCPFallback Off\nMPTCPListen 80",
+        before => ['sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh']);
+    ok(!$httpd->start, '... with MPTCPFallback Off httpd does not start');
+    like($httpd->error_log, qr/\[::\]:80 is to be MPTCP, and MPTCPFallback Off forbids TCP: the service manager passed it on/,
+        '... and says why');
+}
+{
     # What was passed on to another, which httpd is a descendant of.
     local @ENV{qw(LISTEN_FDS LISTEN_PID)} = (100, 1);
     my $httpd = started('MPTCPListen 80');
