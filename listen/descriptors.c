@@ -23,6 +23,17 @@
 /* The count, an int in process->pool. */
 #define USED_KEY "mod_mptcp:descriptors:1"
 
+static int soft_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0
+        || limit.rlim_cur > INT_MAX / 2) {
+        return INT_MAX / 2;             /* as good as no limit */
+    }
+    return (int)limit.rlim_cur;
+}
+
 /* Where /proc is missing, none: then there is no telling. */
 static int count_open(void)
 {
@@ -30,7 +41,7 @@ static int count_open(void)
     int count = -3;                     /* . and .. and the directory's own */
 
     if (!dir) {
-        return errno == EMFILE ? INT_MAX : 0;
+        return errno == EMFILE ? soft_limit() : 0;
     }
     while (readdir(dir)) {
         count++;
@@ -69,7 +80,6 @@ int mptcp_descriptors_allow(process_rec *process, int more, int *left,
 {
     int used = *used_before(process), now = count_open();
     const ap_listen_rec *lr;
-    struct rlimit rlimit;
 
     for (lr = ap_listeners; lr; lr = lr->next) {
         used += !lr->active;            /* a line that was not there before */
@@ -77,11 +87,7 @@ int mptcp_descriptors_allow(process_rec *process, int more, int *left,
     if (used < now) {
         used = now;
     }
-    if (getrlimit(RLIMIT_NOFILE, &rlimit) != 0
-        || rlimit.rlim_cur > INT_MAX) {
-        return 1;
-    }
-    *left = (int)rlimit.rlim_cur > used ? (int)rlimit.rlim_cur - used : 0;
+    *left = soft_limit() > used ? soft_limit() - used : 0;
     *limit = used + 2 * more;
     return more <= *left / 2;
 }
