@@ -31,7 +31,7 @@ bench-report:
 KERNEL_OF_BENCH = $(or $(KERNEL),6.12)
 
 bench-wan:
-	bench/guest $(KERNEL_OF_BENCH) wan roam
+	bench/guest $(KERNEL_OF_BENCH) wan long roam
 
 bench-check:
 	bench/guest $(KERNEL_OF_BENCH) check

@@ -199,7 +199,7 @@ sub wan_plot {
         select_rows($all, kernel => $kernel, congestion => 'cubic');
     my @bars = (['httpd', 1, '#999999', 'TCP, first path'], ['httpd', 2, '#bbbbbb', 'TCP, second path'],
         ['mod_mptcp', 'both', $COLOR{mod_mptcp}, 'MPTCP, both']);
-    my $height = 62 * @$networks;
+    my $height = 78 * @$networks;
     my $plot = Bench::Plot->new(width => 900, height => 92 + $height + 72,
         title => 'A download over two networks at once',
         note => "Linux $kernel in virtual time, cubic, httpd 2.4 with mod_mptcp; make bench-wan");
@@ -207,11 +207,13 @@ sub wan_plot {
     my $panel = $plot->panel(left => 110, top => 76, width => 740, height => $height,
         x => [0, 1.12 * $most], y => [@$networks + 0.5, 0.5], y_names => $networks, x_label => 'MB/s');
     for my $n (0 .. $#$networks) {
+        $panel->label(0, $n + 1, Bench::Wan::network($networks->[$n])->{title}, right => 5, down => -20,
+            size => 10);
         for my $b (0 .. $#bars) {
             my ($server, $path, $color) = $bars[$b]->@*;
             my ($row) = select_rows(\@rows, network => $networks->[$n], server => $server, path => $path)
                 or next;
-            my $shift = 17 * ($b - 1);
+            my $shift = 17 * ($b - 1) + 9;
             $panel->bar($color, $row->{rate}, $n + 1, 14, $shift);
             $panel->label($row->{rate}, $n + 1, sprintf('%.1f', $row->{rate}), right => 4,
                 down => $shift + 4, size => 10);

@@ -17,7 +17,7 @@ use MPTCP::Lab;
 # Mbit/s down and up; ms both ways together; percent of the packets that are
 # lost, each by itself; gap: seconds that nothing gets through, of how many.
 # A file to be measured with is what both carry in so many seconds.
-our @NETWORKS = (
+my @NETWORKS = (
     { name => 'dsl+dsl', seconds => 1.5, title => 'two lines of 50 Mbit/s, 20 ms',
         paths => [{ down => 50, rtt => 20 }, { down => 50, rtt => 20 }] },
     { name => 'wifi+lte', seconds => 1.5, title => 'Wi-Fi 40 Mbit/s, 20 ms, 0.5 % lost; LTE 20 Mbit/s, 60 ms, 0.1 %',
@@ -34,9 +34,12 @@ our @NETWORKS = (
             { down => 60, up => 20, rtt => 40, loss => 0.05 }] },
     { name => 'satellite', seconds => 4, title => 'DSL 10/2 Mbit/s, 30 ms; satellite 25/5 Mbit/s, 600 ms',
         paths => [{ down => 10, up => 2, rtt => 30 }, { down => 25, up => 5, rtt => 600 }] },
+    # for bench/long.pl alone
+    { name => 'farther', only => 'long', title => '60 Mbit/s each, 200 and 300 ms',
+        paths => [{ down => 60, rtt => 200 }, { down => 60, rtt => 300 }] },
 );
 
-sub names { return map { $_->{name} } @NETWORKS }
+sub names { return map { $_->{name} } grep { !$_->{only} } @NETWORKS }
 
 sub network {
     my ($name) = @_;
