@@ -38,7 +38,7 @@ bench-check:
 	$(if $(UPDATE),cp bench/results/check.txt bench/expected.txt)
 
 # Given on the command line, these are for the scripts.
-export SHORT CONGESTION UPDATE WAN_NETWORKS WAN_CONGESTION WAN_VIAS ROAM_PARTS
+export SHORT CONGESTION UPDATE WAN_NETWORKS WAN_CONGESTION WAN_VIAS ROAM_PARTS ROAM_SERVERS
 
 .PHONY: bench bench-status bench-report bench-wan bench-check \
 	$(addprefix bench-,$(BENCH_PARTS))

@@ -21,7 +21,7 @@ use Bench::Server;
 use Bench::Wan;
 use MPTCP::Client;
 
-use constant { BYTES => 40e6, EVERY => 0.5 };
+use constant { BYTES => 24e6, EVERY => 0.5 };
 
 my $LARGE = 32 << 20;
 # name => [host that it is on, key, value]; a route's has no host

@@ -57,12 +57,12 @@ sub handovers {
         Bench::Wan::shape($lab, 'router', "r$i", $paths[ $i - 1 ], 'download');
     }
     my $port = 8000;
-    for my $kind ($bench->kinds(qw(mod_mptcp nginx))) {
+    for my $kind ($bench->kinds(split ' ', $ENV{ROAM_SERVERS} // 'mod_mptcp')) {
         my $server = Bench::Server->start($kind, lab => $lab, ns => 'server', port => ++$port,
             files => $file =~ s{/[^/]*$}{}r);
         for my $connection ($kind eq 'mod_mptcp' ? ('keep-alive', 'close') : 'close') {
             srand 1;             # the same moments for all, and each time
-            for my $n (1 .. ($short ? 4 : $kind eq 'mod_mptcp' ? CHANGES : CHANGES / 2)) {
+            for my $n (1 .. ($short ? 4 : $connection eq 'close' ? CHANGES / 2 : CHANGES)) {
                 one($lab, $kind, $port, $connection, $n % 2 ? 'make first' : 'break first',
                     rand, $md5);
             }

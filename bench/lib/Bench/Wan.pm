@@ -18,21 +18,21 @@ use MPTCP::Lab;
 # lost, each by itself; gap: seconds that nothing gets through, of how many.
 # A file to be measured with is what both carry in so many seconds.
 my @NETWORKS = (
-    { name => 'dsl+dsl', seconds => 1.5, title => 'two lines of 50 Mbit/s, 20 ms',
+    { name => 'dsl+dsl', seconds => 1.2, title => 'two lines of 50 Mbit/s, 20 ms',
         paths => [{ down => 50, rtt => 20 }, { down => 50, rtt => 20 }] },
-    { name => 'wifi+lte', seconds => 1.5, title => 'Wi-Fi 40 Mbit/s, 20 ms, 0.5 % lost; LTE 20 Mbit/s, 60 ms, 0.1 %',
+    { name => 'wifi+lte', seconds => 1.2, title => 'Wi-Fi 40 Mbit/s, 20 ms, 0.5 % lost; LTE 20 Mbit/s, 60 ms, 0.1 %',
         paths => [{ down => 40, rtt => 20, loss => 0.5 }, { down => 20, rtt => 60, loss => 0.1 }] },
     { name => 'far', seconds => 2.6, title => '60 Mbit/s each, 80 and 120 ms',
         paths => [{ down => 60, rtt => 80 }, { down => 60, rtt => 120 }] },
-    { name => 'unlike', seconds => 1.5, title => '50 Mbit/s, 20 ms; 10 Mbit/s, 100 ms',
+    { name => 'unlike', seconds => 1.2, title => '50 Mbit/s, 20 ms; 10 Mbit/s, 100 ms',
         paths => [{ down => 50, rtt => 20 }, { down => 10, rtt => 100 }] },
-    { name => 'train', seconds => 4, title => 'LTE 30 Mbit/s, 50 ms, and 20 Mbit/s, 70 ms; one silent for 1 s of 4, the other for 1 s of 5',
+    { name => 'train', seconds => 3, title => 'LTE 30 Mbit/s, 50 ms, and 20 Mbit/s, 70 ms; one silent for 1 s of 4, the other for 1 s of 5',
         paths => [{ down => 30, up => 10, rtt => 50, gap => [1, 4] },
             { down => 20, up => 10, rtt => 70, gap => [1, 5] }] },
-    { name => 'dsl+5g', seconds => 1.5, title => 'DSL 40/10 Mbit/s, 20 ms; 5G 60/20 Mbit/s, 40 ms, 0.05 %',
+    { name => 'dsl+5g', seconds => 1.2, title => 'DSL 40/10 Mbit/s, 20 ms; 5G 60/20 Mbit/s, 40 ms, 0.05 %',
         paths => [{ down => 40, up => 10, rtt => 20 },
             { down => 60, up => 20, rtt => 40, loss => 0.05 }] },
-    { name => 'satellite', seconds => 4, title => 'DSL 10/2 Mbit/s, 30 ms; satellite 25/5 Mbit/s, 600 ms',
+    { name => 'satellite', seconds => 3, title => 'DSL 10/2 Mbit/s, 30 ms; satellite 25/5 Mbit/s, 600 ms',
         paths => [{ down => 10, up => 2, rtt => 30 }, { down => 25, up => 5, rtt => 600 }] },
     # for bench/long.pl alone
     { name => 'farther', only => 'long', title => '60 Mbit/s each, 200 and 300 ms',
