@@ -55,7 +55,8 @@ $lab->endpoint('server', $lab->address('server', 2), qw(dev s2 id 2 signal));
 ok($lab->wait_until(10, sub { subflows() == 2 }), 'the second path is back');
 $lab->run('server', qw(ss -K -t src), $lab->address('server', 1), 'sport', '= :80');
 ok($lab->wait_until(10, sub { subflows() == 1 }), 'the first one is ended');
-agrees(1, 'without the first path');
+# (A kernel without a number of all subflows says that the first one is alive.)
+agrees(1, 'without the first path', $unknown{MPTCP_SUBFLOWS_TOTAL} ? 2 : 1);
 $session->close;
 
 # --- Bytes and retransmissions
@@ -155,13 +156,13 @@ sub subflows {
 
 # Do a request's values agree with ss?
 sub agrees {
-    my ($expected, $name) = @_;
+    my ($expected, $name, $said) = @_;
     my $header = $session->get('/index.html')->{headers};
     my ($socket) = grep { $_->{state} eq 'ESTAB' } $lab->ss('server', '-Mi');
     ($token) = ($socket->{info} // '') =~ /\btoken:(\w+)/;
     is($header->{'x-mptcp_token'}, $token, "$name: token");
     is(subflows(), $expected, "$name: subflows, by ss");
-    is($header->{'x-mptcp_subflows'}, $expected, "$name: MPTCP_SUBFLOWS");
+    is($header->{'x-mptcp_subflows'}, $said // $expected, "$name: MPTCP_SUBFLOWS");
     is($header->{'x-mptcp_subflows_total'}, $unknown{MPTCP_SUBFLOWS_TOTAL} ? '' : $expected,
         "$name: MPTCP_SUBFLOWS_TOTAL");
     return;
