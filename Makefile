@@ -104,12 +104,19 @@ uninstall:
 	@echo '<IfModule mptcp_module> may stay. A reload is not enough: restart httpd.'
 
 # The suite enters namespaces of its own; see t/TEST.  It stops at the first MPM
-# that fails, so that the closing lines are never those of another.
+# that fails, so that the closing lines are never those of another.  What has no
+# part of an MPM in it is run with the first one alone.
 MPMS  ?= event worker prefork
 TESTS ?=
+ONCE  = $(addprefix t/,bench.t connection.t directives.t docs.t dump.t \
+    faults_netlink.t findings.t fuzz.t import_redirect.t layout.t \
+    listen_words.t monitoring.t path_manager_conf.t path_manager_kernel.t \
+    rate_picture.t sandbox.t)
 
 check: all
-	set -e; for mpm in $(MPMS); do MPTCP_MPM=$$mpm t/TEST $(TESTS); done
+	set -e; tests=; for mpm in $(MPMS); do \
+	    MPTCP_MPM=$$mpm t/TEST $(or $(TESTS),$$tests); \
+	    tests='$(filter-out $(ONCE),$(wildcard t/*.t))'; done
 
 # The suite with a module that has sanitizers in it, built elsewhere, or under
 # valgrind. What it runs in is httpd as it is; t/under says how.
