@@ -20,7 +20,10 @@ for my $directive (qw(Listen MPTCPListen)) {
     my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'host', conf => "StartServers 1\n$conf",
         before => [qw(prlimit --nofile=8192:)], module => $directive eq 'MPTCPListen');
     ok($httpd->start, "$N lines of $directive: starts") or diag substr $httpd->error_log, 0, 2000;
-    is(scalar $lab->ss('host', $directive eq 'Listen' ? '-tl' : '-lM'), $N, '... each with its socket');
+    is(scalar $lab->ss('host', '-tl'), $N, '... each with its socket');
+    # (Linux 6.12 does not list all of so many MPTCP sockets.)
+    my $mptcp = $lab->ss('host', '-lM');
+    ok($directive eq 'Listen' ? !$mptcp : $mptcp > $N / 2, '... of its protocol');
     $httpd->graceful for 1 .. 2;
     my ($cpu, $memory) = (cpu($httpd->pid), memory($httpd->pid));
     ok($httpd->graceful, '... reloads') for 1 .. 3;
