@@ -32,9 +32,6 @@ void *mptcp_merge_dir_conf(apr_pool_t *p, void *base, void *add);
 /** What is said for the whole server, in the configuration of now. */
 mptcp_global_conf *mptcp_global(void);
 
-/** MPTCPFallback On|Off; returns NULL or why it cannot stand here. */
-const char *mptcp_fallback_directive(cmd_parms *cmd, void *dummy, int flag);
-
 /**
  * Is this the first of the two times that httpd reads its configuration when
  * it starts?  That one only checks; with httpd -t there is no other.

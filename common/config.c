@@ -75,12 +75,6 @@ void *mptcp_merge_dir_conf(apr_pool_t *p, void *basev, void *addv)
     return conf;
 }
 
-const char *mptcp_fallback_directive(cmd_parms *cmd, void *dummy, int flag)
-{
-    mptcp_global()->fallback = flag;
-    return ap_check_cmd_context(cmd, GLOBAL_ONLY);
-}
-
 int mptcp_is_check_pass(void)
 {
     return ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG;

@@ -2,7 +2,8 @@
 
 /*
  * Which listeners are to be MPTCP: MPTCPListen, MPTCPListenDefault, and
- * Listen ... options=multipathtcp.
+ * Listen ... options=multipathtcp; and what if the kernel refuses,
+ * MPTCPFallback.
  */
 
 #include "listen/private.h"
@@ -70,5 +71,12 @@ const char *mptcp_listen_default_directive(cmd_parms *cmd, void *dummy,
                                            int flag)
 {
     mptcp_global()->listen_default = flag;
+    return ap_check_cmd_context(cmd, GLOBAL_ONLY);
+}
+
+/* Of proxy/, too, whose sockets it is about as well. */
+const char *mptcp_fallback_directive(cmd_parms *cmd, void *dummy, int flag)
+{
+    mptcp_global()->fallback = flag;
     return ap_check_cmd_context(cmd, GLOBAL_ONLY);
 }

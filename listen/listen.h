@@ -27,6 +27,9 @@ const char *mptcp_listen_directive(cmd_parms *cmd, void *dummy,
 const char *mptcp_listen_default_directive(cmd_parms *cmd, void *dummy,
                                            int flag);
 
+/** MPTCPFallback On|Off; returns NULL or why it cannot stand here. */
+const char *mptcp_fallback_directive(cmd_parms *cmd, void *dummy, int flag);
+
 /* ---- lines.c: what the lines say, before they are walked ---------------- */
 
 /** pre_config: Listen and MPTCPListen lines, seen beside one another. */
