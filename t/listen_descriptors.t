@@ -101,7 +101,9 @@ for my $case (
         $httpd->graceful for 1 .. 20;
         is(0 + $faults->lab->ss('host', '-tl', 'sport >= :10001'), 100, "$fault: no second socket");
         is(descriptors($httpd->pid), 100, '... nor a descriptor left open');
-        cmp_ok(memory($httpd->pid) - $memory, '<', 300, '... nor 300 KB, after 20 reloads');
+        # (A sanitizer keeps for a while what has been freed.)
+        cmp_ok(memory($httpd->pid) - $memory, '<', $ENV{MPTCP_HTTPD} ? 50_000 : 300,
+            '... nor 300 KB, after 20 reloads');
     }
     $faults->set('');
     ok($httpd->graceful, 'the same without a fault');
