@@ -206,13 +206,15 @@ is($faults->status(8001), 200, '    and serves');
 is($faults->lab->ss('host', '-lM') + 0, 0, '    by TCP');
 $faults->set('');
 ok($httpd->graceful, '    and when it is granted, after a reload');
-is($faults->status(8001), 200, '    serves');
+# with buckets a socket goes at each reload, and what waits in its queue is lost
+my $serves = sub { return $faults->status(8001) == 200 };
+ok($faults->lab->wait_until(5, $serves), '    serves');
 ok($faults->lab->wait_until(10, sub {
         my ($tcp, $mptcp) = map { 0 + $faults->lab->ss('host', $_, 'sport = :8001') } '-tl', '-lM';
         return $mptcp && $tcp == $mptcp }), '    by MPTCP alone');
 $faults->set('mprotect ' . EACCES);
 ok($httpd->graceful, '    refused again, after a reload');
-is($faults->status(8001), 200, '    serves');
+ok($faults->lab->wait_until(5, $serves), '    serves');
 ok($faults->lab->wait_until(10, sub { !$faults->lab->ss('host', '-lM') }), '    by TCP alone');
 $httpd = $faults->server("${buckets}MPTCPFallback Off\n");
 $faults->set('mprotect ' . EACCES);

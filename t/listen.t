@@ -146,11 +146,11 @@ END
         my (%tcp, %mptcp);
         # The old children hold the old buckets until they are gone.
         $lab->wait_until(10, sub {
-            %tcp = ();
-            $tcp{ $_->{local} }++ for $lab->ss('server', '-tl');
-            return $tcp{"$address:80"} == $buckets;
+            %tcp = %mptcp = ();
+            $tcp{ $_->{local} }++   for $lab->ss('server', '-tl');
+            $mptcp{ $_->{local} }++ for $lab->ss('server', '-lM');
+            return ($tcp{"$address:80"} // 0) == $buckets && ($mptcp{"$address:80"} // 0) == $buckets;
         });
-        $mptcp{ $_->{local} }++ for $lab->ss('server', '-lM');
         is($mptcp{"$address:80"}, $buckets, "after $round: every bucket of an MPTCP listener is MPTCP");
         is($tcp{"$address:80"}, $buckets, '... and there is nothing else in its group');
         is($mptcp{'0.0.0.0:82'}, $buckets, '... the same for another one');
