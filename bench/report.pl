@@ -123,7 +123,7 @@ sub wan {
     return para('Not measured here (`make bench-wan`).') if !@kernels;
     para(<<"END" =~ s/\n$//r);
 In guests in virtual time (`make bench-wan`), which makes figures repeat: two runs
-differ by a tenth of a percent where nothing is lost by chance. TCP is plain httpd
+differ by 0.3 % at most where nothing is lost by chance. TCP is plain httpd
 with a TCP client on either path alone; MPTCP is mod_mptcp over both. MB/s from the
 client's connect() to the last byte. Sum: of both TCP rates; a larger file than
 these has less of the beginning in it, and a better ratio. Share: of what both TCP
