@@ -48,8 +48,11 @@ sub changes {
     $lab->wait_until(5, sub { at($ns) eq $o{before} });
     is(at($ns), $o{before}, "$name: before");
     mptcp(@$_) for @{ $o{change} };
-    $lab->wait_until(defined $o{after} ? 5 : 1, sub { at($ns) eq ($o{after} // '') });
-    if (!defined $o{after}) {
+    if (defined $o{after}) {
+        $lab->wait_until(5, sub { at($ns) eq $o{after} });
+    }
+    else {
+        sleep 1;                        # it may go, and be made anew
         $o{goes_on} = at($ns) eq $o{before} ? 1 : 0;
         $o{after}   = $o{goes_on} ? $o{before} : '';
     }
