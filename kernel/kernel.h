@@ -40,6 +40,12 @@
 #ifndef MPTCP_PM_ADDR_FLAG_LAMINAR
 #define MPTCP_PM_ADDR_FLAG_LAMINAR  (1 << 5) /* Linux 6.18 */
 #endif
+/*
+ * The flags of an interface that is up and has a carrier: IFF_UP, and
+ * IFF_LOWER_UP, which linux/if.h alone has, as an enumerator.  IFF_RUNNING
+ * comes up to a second later.
+ */
+#define MPTCP_LINK_UP (1U << 0 | 1U << 16)
 #ifndef SOL_MPTCP
 #define SOL_MPTCP 284                   /* Linux 5.16, as is MPTCP_INFO */
 #endif

@@ -14,9 +14,6 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 
-/* IFF_LOWER_UP: it has a carrier; IFF_RUNNING comes up to a second later. */
-#define LOWER_UP (1 << 16)
-
 /*
  * Lines, by their place in the configuration, whose address has been on this
  * host.  Threads of a child may find that out at the same time; nothing else
@@ -84,7 +81,7 @@ static int is_address(const struct sockaddr *sa, const mptcp_endpoint *ep)
 /* Which interface has the address: the one named, if it is that. */
 static void look_at_interface(finding *f, mptcp_wanted *one, const char *dev)
 {
-    const unsigned int up = IFF_UP | LOWER_UP;
+    const unsigned int up = MPTCP_LINK_UP;
     const struct ifaddrs *ifa;
 
     for (ifa = f->addresses; ifa; ifa = ifa->ifa_next) {

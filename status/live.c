@@ -33,9 +33,6 @@
 /* After so long what has come is what is shown. */
 #define LIVE_TIME_LIMIT apr_time_from_sec(3)
 
-/* IFF_LOWER_UP, which only linux/if.h has: there is a link, as of now. */
-#define LOWER_UP (1 << 16)
-
 /* While the kernel answers. */
 typedef struct {
     apr_pool_t *p;
@@ -97,7 +94,7 @@ static const void *address_of(const struct sockaddr *sa, apr_size_t *length)
 /* Without them none is named. */
 apr_hash_t *status_interfaces_read(apr_pool_t *p)
 {
-    const unsigned int up = IFF_UP | LOWER_UP;
+    const unsigned int up = MPTCP_LINK_UP;
     apr_hash_t *interfaces = apr_hash_make(p);
     struct ifaddrs *list, *ifa;
 
