@@ -274,8 +274,11 @@ static ssize_t damage(char *data, ssize_t length)
     return length;
 }
 
-/* Change the byte at OFFSET of the INET_DIAG_INFO of each socket. */
-static void set_info(char *data, ssize_t length, size_t offset, int byte)
+/* Have each attribute of each socket changed. */
+static void change_attributes(char *data, ssize_t length,
+                              void (*change)(struct nlattr *attribute,
+                                             size_t offset, int byte),
+                              size_t offset, int byte)
 {
     struct nlmsghdr *header = (struct nlmsghdr *)data;
 
@@ -286,11 +289,17 @@ static void set_info(char *data, ssize_t length, size_t offset, int byte)
         while (header->nlmsg_type != NLMSG_DONE && at + NLA_HDRLEN <= end) {
             struct nlattr *attribute = (struct nlattr *)at;
 
-            if (attribute->nla_type == INET_DIAG_INFO) {
-                at[NLA_HDRLEN + offset] |= byte;
-            }
+            change(attribute, offset, byte);
             at += NLA_ALIGN(attribute->nla_len);
         }
+    }
+}
+
+/* The byte at OFFSET of INET_DIAG_INFO. */
+static void set_info(struct nlattr *attribute, size_t offset, int byte)
+{
+    if (attribute->nla_type == INET_DIAG_INFO) {
+        ((char *)attribute)[NLA_HDRLEN + offset] |= byte;
     }
 }
 
@@ -298,22 +307,10 @@ static void set_info(char *data, ssize_t length, size_t offset, int byte)
  * What a kernel before Linux 6.15 does not tell everybody: INET_DIAG_ULP_INFO
  * (19) becomes an attribute that nobody knows.
  */
-static void hide_subflows(char *data, ssize_t length)
+static void hide_subflow(struct nlattr *attribute, size_t offset, int byte)
 {
-    struct nlmsghdr *header = (struct nlmsghdr *)data;
-
-    for (; NLMSG_OK(header, length); header = NLMSG_NEXT(header, length)) {
-        char *at = (char *)NLMSG_DATA(header) + sizeof(struct inet_diag_msg);
-        char *end = (char *)header + header->nlmsg_len;
-
-        while (header->nlmsg_type != NLMSG_DONE && at + NLA_HDRLEN <= end) {
-            struct nlattr *attribute = (struct nlattr *)at;
-
-            if ((attribute->nla_type & NLA_TYPE_MASK) == 19) {
-                attribute->nla_type = (__u16)NLA_TYPE_MASK;
-            }
-            at += NLA_ALIGN(attribute->nla_len);
-        }
+    if ((attribute->nla_type & NLA_TYPE_MASK) == 19) {
+        attribute->nla_type = (__u16)NLA_TYPE_MASK;
     }
 }
 
@@ -334,13 +331,14 @@ static ssize_t damage_diag(char *data, ssize_t length)
         memset(data + NLMSG_HDRLEN, 0xEE, length - NLMSG_HDRLEN);
     }
     if (fault("diag.hides") >= 0) {
-        hide_subflows(data, length);
+        change_attributes(data, length, hide_subflow, 0, 0);
     }
     if (fault("diag.fallback") >= 0) {
-        set_info(data, length, 8, 1);   /* mptcpi_flags */
+        change_attributes(data, length, set_info, 8, 1);    /* mptcpi_flags */
     }
     if (fault("diag.stalled") >= 0) {
-        set_info(data, length, offsetof(struct tcp_info, tcpi_retransmits), 1);
+        change_attributes(data, length, set_info,
+                          offsetof(struct tcp_info, tcpi_retransmits), 1);
     }
     return length;
 }
