@@ -134,6 +134,7 @@ sub stop {
     my ($self) = @_;
     my $pid = $self->{pid} or return;
     if ($self->alive) {
+        _wait_idle($pid);
         kill 'TERM', $pid;
         my $deadline = time + $PATIENCE;
         sleep 0.02 while $self->alive && time < $deadline;
@@ -143,6 +144,37 @@ sub stop {
     delete $self->{pid};
     $self->_search_log;
     return;
+}
+
+# Until no thread of a server's processes runs, a second at the most. A child that
+# is told to end shuts the sockets of its workers down while these may just be
+# closing them: one of 15 servers crashes where clients have gone that moment, with
+# mod_mptcp or without it (httpd 2.4.71, close_worker_sockets(); event and worker).
+sub _wait_idle {
+    my ($group) = @_;
+    my $deadline = time + 1;
+    for (my $idle = 0; $idle < 2 && time < $deadline; sleep 0.01) {
+        $idle = _is_running($group) ? 0 : $idle + 1;
+    }
+    return;
+}
+
+sub _is_running {
+    my ($group) = @_;
+    for my $process (glob '/proc/[1-9]*/stat') {
+        my ($of) = _fields($process) =~ /^\S \d+ (\d+)/ or next;
+        next if $of != $group;
+        my $directory = dirname($process);
+        return 1 if grep { _fields($_) =~ /^[RD]/ } glob "$directory/task/*/stat";
+    }
+    return 0;
+}
+
+# Of a file "stat" in /proc, what follows the name of the program.
+sub _fields {
+    my ($name) = @_;
+    open my $file, '<', $name or return '';
+    return (<$file> // '') =~ s/^.*\) //r;
 }
 
 # The lines of a log that no server may write, whatever a test looks at: t/TEST
