@@ -38,6 +38,31 @@ mptcp_global_conf *mptcp_global(void);
  */
 int mptcp_is_check_pass(void);
 
+/* ---- kept.c: what outlives a reload ------------------------------------- */
+
+/**
+ * What the parent keeps until it ends, by a key that changes with what is kept
+ * under it: a reload may bring another version of this module.
+ * @param process_pool process->pool, which is ap_pglobal, too
+ * @return NULL: nothing yet; in a child, what there was when it was forked
+ */
+void *mptcp_kept(apr_pool_t *process_pool, const char *key);
+
+/**
+ * Keep it from now on.  For the parent.
+ * @param data In that pool, or as long-lived
+ */
+void mptcp_keep(apr_pool_t *process_pool, const char *key, const void *data);
+
+/**
+ * Memory that the parent and all of its children share: what is kept, or made
+ * and kept now, and then zero.  For the parent.
+ * @param data Set to it, or to NULL
+ * @return APR_SUCCESS, or why there is none
+ */
+apr_status_t mptcp_keep_shared(apr_pool_t *process_pool, const char *key,
+                               apr_size_t size, void **data);
+
 /* ---- request.c: what is remembered of requests and their connections ---- */
 
 /** The variable of a proxied request's connection to its backend. */

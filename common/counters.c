@@ -102,24 +102,15 @@ static apr_time_t counted_since;
 
 /* ---- names -------------------------------------------------------------- */
 
-static registry *find_registry(process_rec *process)
-{
-    void *data = NULL;
-
-    apr_pool_userdata_get(&data, REGISTRY_KEY, process->pool);
-    return data;
-}
-
 static registry *get_registry(process_rec *process)
 {
-    registry *r = find_registry(process);
+    registry *r = mptcp_kept(process->pool, REGISTRY_KEY);
 
     if (!r) {
         r = apr_pcalloc(process->pool, sizeof(*r));
         r->since = apr_time_now();
         r->children = apr_array_make(process->pool, 16, sizeof(living_child));
-        /* copies the key, which is in memory that will be unloaded */
-        apr_pool_userdata_set(r, REGISTRY_KEY, NULL, process->pool);
+        mptcp_keep(process->pool, REGISTRY_KEY, r);
     }
     return r;
 }
@@ -286,7 +277,7 @@ static void give_counters(process_rec *process, int kind)
 void mptcp_counters_child(server_rec *s, pid_t pid, ap_generation_t generation,
                           int slot, mpm_child_status state)
 {
-    registry *r = find_registry(s->process);
+    registry *r = mptcp_kept(s->process->pool, REGISTRY_KEY);
     int i;
 
     if (!r) {
@@ -336,7 +327,7 @@ const char *mptcp_shown_name(apr_pool_t *p, const char *name)
 
 void mptcp_counters_begin(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
 {
-    registry *r = find_registry(s->process);
+    registry *r = mptcp_kept(s->process->pool, REGISTRY_KEY);
     int kind;
 
     other_worker = NULL;

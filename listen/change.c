@@ -64,13 +64,11 @@ typedef struct {
 
 static apr_hash_t *known_pairs(process_rec *process)
 {
-    void *pairs = NULL;
+    apr_hash_t *pairs = mptcp_kept(process->pool, PAIRS_KEY);
 
-    apr_pool_userdata_get(&pairs, PAIRS_KEY, process->pool);
     if (!pairs) {
         pairs = apr_hash_make(process->pool);
-        /* copies the key, which is in memory that will be unloaded */
-        apr_pool_userdata_set(pairs, PAIRS_KEY, NULL, process->pool);
+        mptcp_keep(process->pool, PAIRS_KEY, pairs);
     }
     return pairs;
 }

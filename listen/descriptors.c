@@ -52,13 +52,11 @@ static int count_open(void)
 
 static int *used_before(process_rec *process)
 {
-    void *used = NULL;
+    int *used = mptcp_kept(process->pool, USED_KEY);
 
-    apr_pool_userdata_get(&used, USED_KEY, process->pool);
     if (!used) {
-        used = apr_pcalloc(process->pool, sizeof(int));
-        /* copies the key, which is in memory that will be unloaded */
-        apr_pool_userdata_set(used, USED_KEY, NULL, process->pool);
+        used = apr_pcalloc(process->pool, sizeof(*used));
+        mptcp_keep(process->pool, USED_KEY, used);
     }
     return used;
 }

@@ -86,13 +86,11 @@ void mptcp_listener_clear_defer_accept(apr_socket_t *sd, server_rec *s)
 
 static apr_array_header_t *inherited_listeners(process_rec *process)
 {
-    void *inherited = NULL;
+    apr_array_header_t *inherited = mptcp_kept(process->pool, INHERITED_KEY);
 
-    apr_pool_userdata_get(&inherited, INHERITED_KEY, process->pool);
     if (!inherited) {
         inherited = apr_array_make(process->pool, 1, sizeof(ap_listen_rec *));
-        /* copies the key, which is in memory that will be unloaded */
-        apr_pool_userdata_set(inherited, INHERITED_KEY, NULL, process->pool);
+        mptcp_keep(process->pool, INHERITED_KEY, inherited);
     }
     return inherited;
 }

@@ -20,7 +20,6 @@
 #include "apr_file_io.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -98,10 +97,7 @@ typedef struct {
 
 mptcp_pm_state *mptcp_pm_state_of(apr_pool_t *process_pool)
 {
-    void *state = NULL;
-
-    apr_pool_userdata_get(&state, STATE_KEY, process_pool);
-    return state;
+    return mptcp_kept(process_pool, STATE_KEY);
 }
 
 /* One a server, beside its PidFile, wherever httpd looks for that. */
@@ -123,16 +119,12 @@ static const char *file_of_now(apr_pool_t *p)
  */
 static const char *file_in_use(apr_pool_t *process_pool)
 {
-    void *name = NULL;
-
-    apr_pool_userdata_get(&name, FILE_KEY, process_pool);
-    return name;
+    return mptcp_kept(process_pool, FILE_KEY);
 }
 
 static void use_file(const char *name, apr_pool_t *process_pool)
 {
-    apr_pool_userdata_set(apr_pstrdup(process_pool, name), FILE_KEY, NULL,
-                          process_pool);
+    mptcp_keep(process_pool, FILE_KEY, apr_pstrdup(process_pool, name));
 }
 
 int mptcp_pm_state_file_exists(apr_pool_t *p)
@@ -237,33 +229,23 @@ int mptcp_pm_state_is_anything(const mptcp_pm_state *state)
  * what of it they show, in memory that all of them see.  They could write it,
  * so the parent reads it for its log alone, and nobody believes the number.
  */
-static mptcp_pm_shown *shown_of(apr_pool_t *process_pool)
-{
-    void *shown = NULL;
-
-    apr_pool_userdata_get(&shown, SHOWN_KEY, process_pool);
-    return shown;
-}
-
 static void show(const mptcp_pm_state *state)
 {
-    mptcp_pm_shown *shown = shown_of(ap_pglobal);
+    mptcp_pm_shown *shown;
+    void *kept;
 
-    if (!shown) {
-        shown = mmap(NULL, sizeof(*shown), PROT_READ | PROT_WRITE,
-                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (shown == MAP_FAILED) {
-            return;
-        }
-        apr_pool_userdata_set(shown, SHOWN_KEY, NULL, ap_pglobal);
+    if (mptcp_keep_shared(ap_pglobal, SHOWN_KEY, sizeof(*shown), &kept)
+        != APR_SUCCESS) {
+        return;
     }
+    shown = kept;
     memcpy(shown->endpoint, state->endpoint, sizeof(shown->endpoint));
     shown->count = state->count;
 }
 
 int mptcp_endpoint_is_ours(process_rec *process, const mptcp_endpoint *ep)
 {
-    const mptcp_pm_shown *shown = shown_of(process->pool);
+    const mptcp_pm_shown *shown = mptcp_kept(process->pool, SHOWN_KEY);
     const int count = shown ? shown->count : 0;
 
     return count > 0 && count <= MPTCP_ENDPOINTS_MAX
@@ -333,7 +315,6 @@ mptcp_pm_state *mptcp_pm_state_make(server_rec *s, apr_pool_t *p)
             take_over(state, &left, s);
         }
     }
-    /* copies the key, which is in memory that will be unloaded */
-    apr_pool_userdata_set(state, STATE_KEY, NULL, s->process->pool);
+    mptcp_keep(s->process->pool, STATE_KEY, state);
     return state;
 }

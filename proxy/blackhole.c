@@ -17,8 +17,6 @@
 
 #include "proxy/private.h"
 
-#include "apr_shm.h"
-
 APLOG_USE_MODULE(mptcp);
 
 /* Its number changes with the structure: a reload may bring a newer module. */
@@ -51,25 +49,19 @@ int mptcp_blackhole_prepare(apr_pool_t *pconf, apr_pool_t *plog,
 {
     apr_pool_t *p = s->process->pool;
     mptcp_begun now;
-    apr_shm_t *shm;
-    void *data = NULL;
+    void *kept;
 
     watch = NULL;
     if (!mptcp_proxy_wants_any() || mptcp_is_check_pass()) {
         return OK;
     }
-    apr_pool_userdata_get(&data, WATCH_KEY, p);
-    if (!data && mptcp_begun_read(&now) == APR_SUCCESS
-        && apr_shm_create(&shm, sizeof(watch_state), NULL, p) == APR_SUCCESS) {
-        watch_state *first = apr_shm_baseaddr_get(shm);
-
-        first->seen = now;
-        first->is_given_up = 0;
-        data = first;
-        /* copies the key, which is in memory that will be unloaded */
-        apr_pool_userdata_set(data, WATCH_KEY, NULL, p);
+    watch = mptcp_kept(p, WATCH_KEY);
+    if (!watch && mptcp_begun_read(&now) == APR_SUCCESS
+        && mptcp_keep_shared(p, WATCH_KEY, sizeof(*watch), &kept)
+           == APR_SUCCESS) {
+        watch = kept;
+        watch->seen = now;
     }
-    watch = data;
     return OK;
 }
 

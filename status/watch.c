@@ -13,8 +13,6 @@
 
 #include "status/private.h"
 
-#include "apr_shm.h"
-
 APLOG_USE_MODULE(mptcp);
 
 /* More troubles of one host at one time have no time of their own. */
@@ -162,27 +160,16 @@ void status_watch_note(const apr_array_header_t *troubles)
 
 int status_watch_start(process_rec *process)
 {
-    void *data = NULL;
+    void *kept;
+    apr_status_t rv = mptcp_keep_shared(process->pool, STATUS_WATCH_KEY,
+                                        sizeof(*seen), &kept);
 
-    seen = NULL;
+    seen = kept;
     next_sample = 0;
-    apr_pool_userdata_get(&data, STATUS_WATCH_KEY, process->pool);
-    if (!data) {
-        apr_shm_t *shm;
-        apr_status_t rv = apr_shm_create(&shm, sizeof(*seen), NULL,
-                                         process->pool);
-
-        if (rv != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, rv, ap_server_conf,
-                         "no shared memory for the status page: it will not "
-                         "know since when");
-            return 0;
-        }
-        data = apr_shm_baseaddr_get(shm);
-        memset(data, 0, sizeof(*seen));
-        /* copies the key, which is in memory that will be unloaded */
-        apr_pool_userdata_set(data, STATUS_WATCH_KEY, NULL, process->pool);
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, ap_server_conf,
+                     "no shared memory for the status page: it will not know "
+                     "since when");
     }
-    seen = data;
-    return 1;
+    return seen != NULL;
 }
