@@ -76,7 +76,7 @@ static int begin_counters(apr_pool_t *pconf, apr_pool_t *plog,
                           apr_pool_t *ptemp, server_rec *s)
 {
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "version " MPTCP_VERSION);
-    mptcp_counters_begin(s, pconf, ptemp);
+    mptcp_counted_begin(s, pconf, ptemp);
     if (!mptcp_is_check_pass()) {
         name_counters(s, ptemp);
     }
@@ -87,7 +87,7 @@ static int begin_counters(apr_pool_t *pconf, apr_pool_t *plog,
 static void dump(apr_pool_t *pconf, server_rec *s)
 {
     if (ap_exists_config_define("DUMP_MPTCP")) {
-        mptcp_counters_begin(s, pconf, pconf);
+        mptcp_counted_begin(s, pconf, pconf);
         name_counters(s, pconf);
         status_dump(pconf, s);
     }

@@ -93,7 +93,7 @@ void mptcp_connection_note(conn_rec *c, mptcp_state state);
 /** What has been noted, or UNKNOWN. */
 mptcp_state mptcp_connection_noted(const conn_rec *c);
 
-/* ---- counters.c: listeners and workers, and what they have counted ------ */
+/* ---- counted.c: the listeners and workers of this configuration --------- */
 
 /** What is counted. */
 enum {
@@ -105,7 +105,7 @@ enum {
 /** The name of all workers that are not in the configuration. */
 #define MPTCP_COUNTER_OTHER "(others)"
 
-/** In memory that all children share. */
+/** In memory that all children share; see counters.c. */
 typedef struct mptcp_counter mptcp_counter;
 
 /**
@@ -124,6 +124,40 @@ typedef struct {
     int is_mptcp;                       /**< it takes connections by MPTCP */
     int is_ipv6_only;                   /**< it takes no IPv4 */
 } mptcp_counted;
+
+/* For the parent, in post_config: */
+
+/** Before what counts: nothing is counted yet in this configuration. */
+void mptcp_counted_begin(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp);
+
+/**
+ * Let a name be counted in this configuration, unless it is already.
+ * @return Good until the next one is named; without a counter yet
+ */
+mptcp_counted *mptcp_counted_name(process_rec *process, int kind,
+                                  const char *name);
+
+/** The names of a kind are complete: they have counters, and can be found. */
+void mptcp_counted_end(process_rec *process, int kind);
+
+/* For everybody, after that: */
+
+/** mptcp_counted: sorted by port and name, or name. */
+const apr_array_header_t *mptcp_counted_all(int kind);
+
+/** When counting began; 0: nothing is counted. */
+apr_time_t mptcp_counted_since(void);
+
+/** The listener that a connection with this local address came to, or NULL. */
+const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local);
+
+/** The worker of this key, or that of all others; NULL: none is counted. */
+const mptcp_counted *mptcp_counted_worker(const char *key);
+
+/** What is shown of a worker's name: its URL may have a password (ftp). */
+const char *mptcp_shown_name(apr_pool_t *p, const char *name);
+
+/* ---- counters.c: counters in shared memory, and whose they are ---------- */
 
 /** Since the server was started; graceful restarts and restarts go on. */
 typedef struct {
@@ -146,35 +180,9 @@ typedef struct {
     apr_uint64_t page_tcp;
 } mptcp_counts;
 
-/**
- * post_config, before what counts: nothing is counted yet in this
- * configuration.
- */
-void mptcp_counters_begin(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp);
-
-/**
- * Let a name be counted in this configuration, unless it is already.  For the
- * parent, in post_config.
- * @return Good until the next one is named; without a counter yet
- */
-mptcp_counted *mptcp_counter_name(process_rec *process, int kind,
-                                  const char *name);
-
-/** What is shown of a worker's name: its URL may have a password (ftp). */
-const char *mptcp_shown_name(apr_pool_t *p, const char *name);
-
-/** The names of a kind are complete: they have counters, and can be found. */
-void mptcp_counter_names_end(process_rec *process, int kind);
-
 /** child_status, in the parent: which children may still count. */
 void mptcp_counters_child(server_rec *s, pid_t pid, ap_generation_t generation,
                           int slot, mpm_child_status state);
-
-/** mptcp_counted: sorted by port and name, or name; in children too. */
-const apr_array_header_t *mptcp_counted_all(int kind);
-
-/** When counting began; 0: nothing is counted. */
-apr_time_t mptcp_counted_since(void);
 
 /** What stands now; several numbers, each by itself exact. */
 void mptcp_counts_get(const mptcp_counted *one, mptcp_counts *counts);
@@ -188,11 +196,7 @@ void mptcp_counts_add(mptcp_counter *counter, const mptcp_counts *more);
 /** Is it the first time in this configuration, of all children, to say it? */
 int mptcp_counter_say_first(mptcp_counter *counter);
 
-/** The listener that a connection with this local address came to, or NULL. */
-const mptcp_counted *mptcp_counted_listener(apr_sockaddr_t *local);
-
-/** The worker of this key, or that of all others; NULL: none is counted. */
-const mptcp_counted *mptcp_counted_worker(const char *key);
+/* ---- peers.c: which worker has lately connected where to ---------------- */
 
 /** A connection of this counter's worker goes to this address by MPTCP. */
 void mptcp_counter_note_peer(mptcp_counter *counter,
@@ -209,6 +213,14 @@ apr_hash_t *mptcp_counted_peers(apr_pool_t *p);
  */
 const mptcp_counted *mptcp_counted_peer(apr_hash_t *peers, const void *address,
                                         apr_size_t length, int port);
+
+/* ---- hash.c: what is noted by a number ---------------------------------- */
+
+/** What a hash begins with. */
+#define MPTCP_HASH_BEGIN APR_UINT64_C(14695981039346656037)
+
+/** FNV-1a, 64 bits, of one part more.  Not for what somebody may choose. */
+apr_uint64_t mptcp_hash(apr_uint64_t hash, const void *data, apr_size_t size);
 
 /* ---- import_redirect.c: ELF --------------------------------------------- */
 

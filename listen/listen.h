@@ -56,7 +56,7 @@ int mptcp_listen_after_bind(apr_pool_t *pconf, apr_pool_t *plog,
  */
 const char *mptcp_listen_refusal(void);
 
-/* ---- counted.c: the table of listeners, and their connections ----------- */
+/* ---- accepted.c: the table of listeners, and their connections ---------- */
 
 /**
  * post_config, in the parent: the table of the bound listeners is made.  With

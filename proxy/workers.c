@@ -305,14 +305,14 @@ void mptcp_workers_name(server_rec *s)
         apr_hash_this(at, &key, NULL, &setting);
         worker = key;
         if (*(const int *)setting) {
-            one = mptcp_counter_name(s->process, MPTCP_COUNTER_WORKER,
+            one = mptcp_counted_name(s->process, MPTCP_COUNTER_WORKER,
                                      mptcp_worker_name(*worker));
             one->port = worker_port(*worker);
         }
     }
     /* forward proxies, tunnels, members that are added at run time */
-    mptcp_counter_name(s->process, MPTCP_COUNTER_WORKER, MPTCP_COUNTER_OTHER);
-    mptcp_counter_names_end(s->process, MPTCP_COUNTER_WORKER);
+    mptcp_counted_name(s->process, MPTCP_COUNTER_WORKER, MPTCP_COUNTER_OTHER);
+    mptcp_counted_end(s->process, MPTCP_COUNTER_WORKER);
 }
 
 static int by_name(const void *va, const void *vb)

@@ -65,15 +65,13 @@ void status_counters_read(apr_uint64_t now[STATUS_COUNTERS])
     mptcp_netstat_read(names, STATUS_COUNTERS, now);
 }
 
-/* FNV-1a, 64 bits, of what tells it from others; not 0. */
+/* Of what tells it from others; not 0. */
 static apr_uint64_t hash_trouble(const status_trouble *trouble)
 {
-    const char *c = trouble->where ? trouble->where : trouble->what;
-    apr_uint64_t hash = APR_UINT64_C(14695981039346656037) ^ trouble->kind;
+    const char *text = trouble->where ? trouble->where : trouble->what;
+    apr_uint64_t hash = mptcp_hash(MPTCP_HASH_BEGIN ^ trouble->kind, text,
+                                   strlen(text));
 
-    for (; *c; c++) {
-        hash = (hash ^ (unsigned char)*c) * APR_UINT64_C(1099511628211);
-    }
     return hash ? hash : 1;
 }
 

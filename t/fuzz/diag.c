@@ -14,7 +14,7 @@
 #include "fuzz.h"
 #include "answers.h"
 
-/* ---- common/counters.c: a listener, which every connection belongs to --- */
+/* ---- common/: a listener, which every connection belongs to ------------- */
 
 static mptcp_counted one = { .name = "listener", .port = 80 };
 

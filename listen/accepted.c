@@ -57,7 +57,7 @@ void mptcp_listeners_name(server_rec *s, apr_pool_t *ptemp)
             || (!wanted && !is_mptcp)) {
             continue;
         }
-        one = mptcp_counter_name(s->process, MPTCP_COUNTER_LISTENER,
+        one = mptcp_counted_name(s->process, MPTCP_COUNTER_LISTENER,
                                  apr_psprintf(ptemp, "%pI", lr->bind_addr));
         one->address = lr->bind_addr;
         one->port = lr->bind_addr->port;
@@ -65,7 +65,7 @@ void mptcp_listeners_name(server_rec *s, apr_pool_t *ptemp)
         one->is_ipv6_only = mptcp_socket_option(lr->sd, IPPROTO_IPV6,
                                                 IPV6_V6ONLY) > 0;
     }
-    mptcp_counter_names_end(s->process, MPTCP_COUNTER_LISTENER);
+    mptcp_counted_end(s->process, MPTCP_COUNTER_LISTENER);
 }
 
 /* ---- connections -------------------------------------------------------- */
