@@ -36,7 +36,7 @@
 APLOG_USE_MODULE(mptcp);
 
 /* The parent's, while this code is the one to take back what it names. */
-static mptcp_pm_state *applied;
+static mptcp_paths_state *applied;
 static apr_pool_t *log_pool;
 static int host_watch = -1;
 
@@ -64,17 +64,16 @@ static int asks_for_anything(const mptcp_global_conf *conf)
 
 static void apply(const mptcp_global_conf *conf, server_rec *s, apr_pool_t *p)
 {
-    mptcp_pm_work work = { .p = p, .s = s };
+    mptcp_paths_work work = { .p = p, .s = s };
     apr_status_t rv;
 
-    mptcp_wanted_forget();
     mptcp_reconcile_begin();
-    if (!asks_for_anything(conf) && !mptcp_pm_state_of(s->process->pool)
-        && !mptcp_pm_state_file_exists(p)) {
+    if (!asks_for_anything(conf) && !mptcp_paths_state_of(s->process->pool)
+        && !mptcp_paths_state_file_exists(p)) {
         return;
     }
-    work.state = applied = mptcp_pm_state_make(s, p);
-    if (!asks_for_anything(conf) && !mptcp_pm_state_is_anything(applied)) {
+    work.state = applied = mptcp_paths_state_make(s, p);
+    if (!asks_for_anything(conf) && !mptcp_paths_state_is_anything(applied)) {
         return;
     }
     rv = mptcp_pm_open(p, &work.pm);
@@ -100,7 +99,7 @@ static void apply(const mptcp_global_conf *conf, server_rec *s, apr_pool_t *p)
                      "changing them takes CAP_NET_ADMIN, which httpd does not "
                      "have; give it that, or run as root: %s", work.refused);
     }
-    mptcp_pm_state_save(work.state, s, p);
+    mptcp_paths_state_save(work.state, s, p);
 }
 
 static apr_status_t close_watch(void *data)
@@ -141,7 +140,7 @@ void mptcp_paths_apply(server_rec *s, apr_pool_t *pconf, apr_pool_t *plog,
 int mptcp_paths_follow(apr_pool_t *pconf, server_rec *s)
 {
     const mptcp_global_conf *conf = mptcp_global();
-    mptcp_pm_work work = { .s = s, .state = applied, .follows = 1 };
+    mptcp_paths_work work = { .s = s, .state = applied, .follows = 1 };
     int has_changed = conf->endpoints->nelts && mptcp_host_changed(host_watch);
 
     if ((!has_changed && !mptcp_reconcile_again()) || !applied
@@ -153,7 +152,7 @@ int mptcp_paths_follow(apr_pool_t *pconf, server_rec *s)
         mptcp_reconcile(&work, mptcp_wanted_now(work.p, conf));
         mptcp_pm_close(work.p, work.pm);
         if (work.changed) {
-            mptcp_pm_state_save(applied, s, work.p);
+            mptcp_paths_state_save(applied, s, work.p);
         }
     }
     apr_pool_destroy(work.p);
@@ -162,9 +161,9 @@ int mptcp_paths_follow(apr_pool_t *pconf, server_rec *s)
 
 /* ---- taking back -------------------------------------------------------- */
 
-static void take_back_all(mptcp_pm_state *state, apr_pool_t *p)
+static void take_back_all(mptcp_paths_state *state, apr_pool_t *p)
 {
-    mptcp_pm_work work = { .p = p, .state = state };
+    mptcp_paths_work work = { .p = p, .state = state };
     apr_status_t rv = mptcp_pm_open(p, &work.pm);
 
     if (rv == APR_SUCCESS) {
@@ -185,7 +184,7 @@ static void take_back_all(mptcp_pm_state *state, apr_pool_t *p)
                      work.refused ? work.refused : "ip mptcp endpoint show");
         return;
     }
-    mptcp_pm_state_save(state, NULL, p);
+    mptcp_paths_state_save(state, NULL, p);
 }
 
 /*
@@ -195,11 +194,12 @@ static void take_back_all(mptcp_pm_state *state, apr_pool_t *p)
  */
 static void take_back(void)
 {
-    mptcp_pm_state *state = applied;
+    mptcp_paths_state *state = applied;
     apr_pool_t *p;
 
     applied = NULL;
-    if (state && state->owner == getpid() && mptcp_pm_state_is_anything(state)
+    if (state && state->owner == getpid()
+        && mptcp_paths_state_is_anything(state)
         && apr_pool_create(&p, NULL) == APR_SUCCESS) {
         take_back_all(state, p);
         apr_pool_destroy(p);
@@ -223,7 +223,7 @@ static void stay_for_reload(void)
     apr_dso_handle_t *handle;
     Dl_info self;
 
-    if (!mptcp_pm_state_is_anything(applied)) {
+    if (!mptcp_paths_state_is_anything(applied)) {
         return;
     }
     /* cleanups run in reverse order: this one's code is there for the other */
@@ -251,7 +251,7 @@ static apr_status_t on_pconf_cleared(void *data)
 void mptcp_paths_register_cleanup(apr_pool_t *pconf)
 {
     /* of the last configuration, at a reload; this one may yet fail */
-    applied = mptcp_pm_state_of(ap_pglobal);
+    applied = mptcp_paths_state_of(ap_pglobal);
     apr_pool_cleanup_register(pconf, NULL, on_pconf_cleared,
                               apr_pool_cleanup_null);
 }
@@ -300,7 +300,7 @@ static void drop_capability(server_rec *s)
  */
 int mptcp_paths_leave_to_parent(apr_pool_t *pchild, server_rec *s)
 {
-    const mptcp_pm_state *state = mptcp_pm_state_of(s->process->pool);
+    const mptcp_paths_state *state = mptcp_paths_state_of(s->process->pool);
 
     /*
      * With -X the parent serves, and is to take endpoints back at the end.  A

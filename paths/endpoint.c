@@ -6,7 +6,8 @@
  * Here is the one table of flags, and the words of endpoints and limits in
  * both directions: those of MPTCPEndpoint and MPTCPLimits, which are the
  * words of `ip mptcp` too.  Nothing here touches the kernel, so apache2 -t
- * finds all that can be wrong without it; reconcile.c does the rest.
+ * finds all that can be wrong without it; wanted.c and reconcile.c do
+ * the rest.
  */
 
 #include "paths/private.h"
@@ -207,8 +208,8 @@ static int same_endpoint(const mptcp_endpoint *a, const mptcp_endpoint *b)
            && a->ifindex == b->ifindex && a->id == b->id;
 }
 
-/* Is an endpoint what is wanted, where no id is wanted whatever its id? */
-static int satisfies(const mptcp_endpoint *ep, const mptcp_endpoint *wanted)
+int mptcp_endpoint_satisfies(const mptcp_endpoint *ep,
+                             const mptcp_endpoint *wanted)
 {
     mptcp_endpoint exactly = *wanted;
 
@@ -218,14 +219,16 @@ static int satisfies(const mptcp_endpoint *ep, const mptcp_endpoint *wanted)
     return same_endpoint(ep, &exactly);
 }
 
-const mptcp_endpoint *mptcp_endpoint_find(const mptcp_endpoint *eps, int count,
+const mptcp_endpoint *mptcp_endpoint_find(const apr_array_header_t *eps,
                                           const mptcp_endpoint *wanted)
 {
     int i;
 
-    for (i = 0; i < count; i++) {
-        if (satisfies(&eps[i], wanted)) {
-            return &eps[i];
+    for (i = 0; i < eps->nelts; i++) {
+        const mptcp_endpoint *ep = &APR_ARRAY_IDX(eps, i, mptcp_endpoint);
+
+        if (mptcp_endpoint_satisfies(ep, wanted)) {
+            return ep;
         }
     }
     return NULL;

@@ -35,7 +35,7 @@ typedef struct {
     apr_uint64_t netns_inode;
     apr_uint64_t owner_started;
     pid_t owner;
-    mptcp_pm_limit limit[MPTCP_LIMITS];
+    mptcp_paths_limit limit[MPTCP_LIMITS];
 } shared_record;
 
 typedef struct {
@@ -105,7 +105,7 @@ static void leave_limits(shared_limits *shared, int which)
     int i;
 
     for (i = 0; i < MPTCP_LIMITS; i++) {
-        const mptcp_pm_limit *mine = &shared->record[which].limit[i];
+        const mptcp_paths_limit *mine = &shared->record[which].limit[i];
         shared_record *heir = mine->is_set ? heir_of(shared, which, i) : NULL;
 
         if (heir) {
@@ -118,7 +118,7 @@ static void leave_limits(shared_limits *shared, int which)
 }
 
 static int find_record(const shared_limits *shared,
-                       const mptcp_pm_state *state)
+                       const mptcp_paths_state *state)
 {
     int i;
 
@@ -179,7 +179,7 @@ static void close_shared(shared_limits *shared)
     close(shared->fd);                  /* with it goes the lock */
 }
 
-static void add_record(shared_limits *shared, const mptcp_pm_state *state)
+static void add_record(shared_limits *shared, const mptcp_paths_state *state)
 {
     shared_record *record = &shared->record[shared->count];
 
@@ -201,10 +201,10 @@ static void add_record(shared_limits *shared, const mptcp_pm_state *state)
 /*
  * What a limit would be without this server; mine is its record, or -1.
  */
-static int without_us(mptcp_pm_work *work, shared_limits *shared, int mine,
+static int without_us(mptcp_paths_work *work, shared_limits *shared, int mine,
                       int i, int now)
 {
-    mptcp_pm_limit *limit = &work->state->limit[i];
+    mptcp_paths_limit *limit = &work->state->limit[i];
 
     if (!limit->is_set) {
         return now;
@@ -220,8 +220,8 @@ static int without_us(mptcp_pm_work *work, shared_limits *shared, int mine,
 }
 
 /* It cannot be told whose the value is, so it stays. */
-static void say_left(const mptcp_pm_work *work, const mptcp_pm_limit *limit,
-                     int i, int now)
+static void say_left(const mptcp_paths_work *work,
+                     const mptcp_paths_limit *limit, int i, int now)
 {
     mptcp_limits only;
     int j;
@@ -236,10 +236,10 @@ static void say_left(const mptcp_pm_work *work, const mptcp_pm_limit *limit,
                  mptcp_limits_text(work->p, &only));
 }
 
-static apr_status_t set_limits(mptcp_pm_work *work, shared_limits *shared,
+static apr_status_t set_limits(mptcp_paths_work *work, shared_limits *shared,
                                const mptcp_limits *wanted)
 {
-    mptcp_pm_limit limit[MPTCP_LIMITS];
+    mptcp_paths_limit limit[MPTCP_LIMITS];
     mptcp_limits now, next;
     apr_status_t rv = mptcp_pm_get_limits(work->pm, &now);
     int mine = find_record(shared, work->state), i;
@@ -249,7 +249,7 @@ static apr_status_t set_limits(mptcp_pm_work *work, shared_limits *shared,
     }
     next = now;
     for (i = 0; i < MPTCP_LIMITS; i++) {
-        const mptcp_pm_limit *ours = &work->state->limit[i];
+        const mptcp_paths_limit *ours = &work->state->limit[i];
         int is_wanted = wanted && wanted->value[i] != MPTCP_LIMIT_UNSET;
 
         limit[i].before = without_us(work, shared, mine, i, now.value[i]);
@@ -265,7 +265,7 @@ static apr_status_t set_limits(mptcp_pm_work *work, shared_limits *shared,
     if (memcmp(&next, &now, sizeof(now)) != 0) {
         rv = mptcp_pm_set_limits(work->pm, &next);
         if (rv == EPERM) {
-            mptcp_pm_note_refused(work, apr_pstrcat(
+            mptcp_paths_note_refused(work, apr_pstrcat(
                 work->p, "ip mptcp limits set ",
                 mptcp_limits_text(work->p, &next), NULL));
             return APR_SUCCESS;
@@ -285,7 +285,7 @@ static apr_status_t set_limits(mptcp_pm_work *work, shared_limits *shared,
     return rv;
 }
 
-apr_status_t mptcp_limits_apply(mptcp_pm_work *work,
+apr_status_t mptcp_limits_apply(mptcp_paths_work *work,
                                 const mptcp_limits *wanted)
 {
     shared_limits *shared;

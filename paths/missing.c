@@ -118,7 +118,7 @@ void mptcp_paths_missing(apr_pool_t *p, const apr_array_header_t *present,
                          apr_array_header_t *missing)
 {
     const mptcp_global_conf *conf = mptcp_global();
-    const mptcp_pm_state *state = mptcp_pm_state_of(
+    const mptcp_paths_state *state = mptcp_paths_state_of(
         ap_server_conf->process->pool);
     apr_array_header_t *wanted = mptcp_wanted_now(p, conf);
     int i;
@@ -135,8 +135,7 @@ void mptcp_paths_missing(apr_pool_t *p, const apr_array_header_t *present,
             why = mptcp_refused_endpoint_text(p, &one->endpoint, one->missing,
                                               present);
         }
-        else if (!mptcp_endpoint_find((const mptcp_endpoint *)present->elts,
-                                      present->nelts, &one->endpoint)) {
+        else if (!mptcp_endpoint_find(present, &one->endpoint)) {
             why = not_added_text(p, one, present);
         }
         if (why) {

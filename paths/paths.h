@@ -34,7 +34,7 @@ int mptcp_endpoint_same_address(const mptcp_endpoint *a,
  * The one of an array that is what is wanted, where no id is wanted whatever
  * its id; or NULL.
  */
-const mptcp_endpoint *mptcp_endpoint_find(const mptcp_endpoint *eps, int count,
+const mptcp_endpoint *mptcp_endpoint_find(const apr_array_header_t *eps,
                                           const mptcp_endpoint *wanted);
 
 /** Does any line ask for an endpoint with this flag? */

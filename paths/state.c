@@ -71,7 +71,7 @@ apr_uint64_t mptcp_process_started(pid_t pid)
     return field ? (apr_uint64_t)apr_strtoi64(field, NULL, 10) : 0;
 }
 
-static void identify(mptcp_pm_state *state)
+static void identify(mptcp_paths_state *state)
 {
     struct stat netns;
 
@@ -87,15 +87,9 @@ static void identify(mptcp_pm_state *state)
     state->owner_started = mptcp_process_started(state->owner);
 }
 
-/* What children are shown of a state. */
-typedef struct {
-    volatile int count;
-    mptcp_endpoint endpoint[MPTCP_ENDPOINTS_MAX];
-} mptcp_pm_shown;
-
 /* ---- what is remembered ------------------------------------------------- */
 
-mptcp_pm_state *mptcp_pm_state_of(apr_pool_t *process_pool)
+mptcp_paths_state *mptcp_paths_state_of(apr_pool_t *process_pool)
 {
     return mptcp_kept(process_pool, STATE_KEY);
 }
@@ -127,7 +121,7 @@ static void use_file(const char *name, apr_pool_t *process_pool)
     mptcp_keep(process_pool, FILE_KEY, apr_pstrdup(process_pool, name));
 }
 
-int mptcp_pm_state_file_exists(apr_pool_t *p)
+int mptcp_paths_state_file_exists(apr_pool_t *p)
 {
     const char *name = file_of_now(p);
     apr_finfo_t info;
@@ -139,8 +133,8 @@ int mptcp_pm_state_file_exists(apr_pool_t *p)
  * What a server of this PidFile has noted, if it was in this network namespace
  * and boot, and does not run.  If it does, the file is let alone.
  */
-static int read_state_file(const char *name, mptcp_pm_state *state,
-                           mptcp_pm_state *noted, server_rec *s,
+static int read_state_file(const char *name, mptcp_paths_state *state,
+                           mptcp_paths_state *noted, server_rec *s,
                            apr_pool_t *p)
 {
     apr_file_t *file;
@@ -180,7 +174,7 @@ static int read_state_file(const char *name, mptcp_pm_state *state,
 }
 
 /* What a killed server left becomes ours. */
-static void take_over(mptcp_pm_state *state, const mptcp_pm_state *left,
+static void take_over(mptcp_paths_state *state, const mptcp_paths_state *left,
                       server_rec *s)
 {
     memcpy(state->limit, left->limit, sizeof(left->limit));
@@ -195,8 +189,8 @@ static void take_over(mptcp_pm_state *state, const mptcp_pm_state *left,
 }
 
 /* The file is whole or not there: it is written aside and renamed. */
-static apr_status_t write_state(const mptcp_pm_state *state, const char *name,
-                                apr_pool_t *p)
+static apr_status_t write_state(const mptcp_paths_state *state,
+                                const char *name, apr_pool_t *p)
 {
     char *aside = apr_pstrcat(p, name, ".XXXXXX", NULL);
     apr_file_t *file;
@@ -218,10 +212,30 @@ static apr_status_t write_state(const mptcp_pm_state *state, const char *name,
     return rv;
 }
 
-int mptcp_pm_state_is_anything(const mptcp_pm_state *state)
+int mptcp_paths_state_is_anything(const mptcp_paths_state *state)
 {
     return state->count > 0 || state->limit[MPTCP_LIMIT_SUBFLOWS].is_set
            || state->limit[MPTCP_LIMIT_ADD_ADDR_ACCEPTED].is_set;
+}
+
+static const mptcp_endpoint *find_endpoint(const mptcp_endpoint *eps,
+                                           int count,
+                                           const mptcp_endpoint *wanted)
+{
+    int i;
+
+    for (i = 0; i < count; i++) {
+        if (mptcp_endpoint_satisfies(&eps[i], wanted)) {
+            return &eps[i];
+        }
+    }
+    return NULL;
+}
+
+const mptcp_endpoint *mptcp_paths_state_find(const mptcp_paths_state *state,
+                                             const mptcp_endpoint *wanted)
+{
+    return find_endpoint(state->endpoint, state->count, wanted);
 }
 
 /*
@@ -229,9 +243,14 @@ int mptcp_pm_state_is_anything(const mptcp_pm_state *state)
  * what of it they show, in memory that all of them see.  They could write it,
  * so the parent reads it for its log alone, and nobody believes the number.
  */
-static void show(const mptcp_pm_state *state)
+typedef struct {
+    volatile int count;
+    mptcp_endpoint endpoint[MPTCP_ENDPOINTS_MAX];
+} shown_endpoints;
+
+static void show(const mptcp_paths_state *state)
 {
-    mptcp_pm_shown *shown;
+    shown_endpoints *shown;
     void *kept;
 
     if (mptcp_keep_shared(ap_pglobal, SHOWN_KEY, sizeof(*shown), &kept)
@@ -245,15 +264,15 @@ static void show(const mptcp_pm_state *state)
 
 int mptcp_endpoint_is_ours(process_rec *process, const mptcp_endpoint *ep)
 {
-    const mptcp_pm_shown *shown = mptcp_kept(process->pool, SHOWN_KEY);
+    const shown_endpoints *shown = mptcp_kept(process->pool, SHOWN_KEY);
     const int count = shown ? shown->count : 0;
 
     return count > 0 && count <= MPTCP_ENDPOINTS_MAX
-           && mptcp_endpoint_find(shown->endpoint, count, ep);
+           && find_endpoint(shown->endpoint, count, ep);
 }
 
-void mptcp_pm_state_save(const mptcp_pm_state *state, server_rec *s,
-                         apr_pool_t *p)
+void mptcp_paths_state_save(const mptcp_paths_state *state, server_rec *s,
+                            apr_pool_t *p)
 {
     const char *name = file_in_use(ap_pglobal);
     apr_status_t rv;
@@ -262,7 +281,7 @@ void mptcp_pm_state_save(const mptcp_pm_state *state, server_rec *s,
     if (!name || state->file_is_anothers) {
         return;
     }
-    if (!mptcp_pm_state_is_anything(state)) {
+    if (!mptcp_paths_state_is_anything(state)) {
         apr_file_remove(name, p);       /* there mostly is none */
         return;
     }
@@ -279,11 +298,11 @@ void mptcp_pm_state_save(const mptcp_pm_state *state, server_rec *s,
  * The PidFile is another since the last reload, and so is the file: the old
  * one would claim endpoints that somebody else has added since.
  */
-static void follow_pid_file(mptcp_pm_state *state, server_rec *s,
+static void follow_pid_file(mptcp_paths_state *state, server_rec *s,
                             apr_pool_t *p)
 {
     const char *old = file_in_use(s->process->pool), *name = file_of_now(p);
-    mptcp_pm_state others;
+    mptcp_paths_state others;
 
     if (!name || (old && strcmp(old, name) == 0)) {
         return;
@@ -294,12 +313,12 @@ static void follow_pid_file(mptcp_pm_state *state, server_rec *s,
     use_file(name, s->process->pool);
     state->file_is_anothers = 0;
     read_state_file(name, state, &others, s, p);
-    mptcp_pm_state_save(state, s, p);
+    mptcp_paths_state_save(state, s, p);
 }
 
-mptcp_pm_state *mptcp_pm_state_make(server_rec *s, apr_pool_t *p)
+mptcp_paths_state *mptcp_paths_state_make(server_rec *s, apr_pool_t *p)
 {
-    mptcp_pm_state *state = mptcp_pm_state_of(s->process->pool), left;
+    mptcp_paths_state *state = mptcp_paths_state_of(s->process->pool), left;
     const char *name;
 
     if (state) {

@@ -204,3 +204,36 @@ apr_array_header_t *mptcp_wanted_now(apr_pool_t *p,
     }
     return f.wanted;
 }
+
+const mptcp_wanted *mptcp_wanted_at(const apr_array_header_t *wanted,
+                                    const mptcp_endpoint *ep)
+{
+    int i;
+
+    for (i = 0; i < wanted->nelts; i++) {
+        const mptcp_wanted *one = &APR_ARRAY_IDX(wanted, i, mptcp_wanted);
+
+        if (mptcp_endpoint_same_address(&one->endpoint, ep)) {
+            return one;
+        }
+    }
+    return NULL;
+}
+
+int mptcp_is_wanted(const apr_array_header_t *wanted,
+                    const mptcp_endpoint *ep)
+{
+    const mptcp_wanted *one = mptcp_wanted_at(wanted, ep);
+
+    return one && one->missing == APR_SUCCESS
+           && mptcp_endpoint_satisfies(ep, &one->endpoint);
+}
+
+void mptcp_wanted_drop(apr_array_header_t *wanted, apr_uint32_t flags)
+{
+    int i;
+
+    for (i = 0; i < wanted->nelts; i++) {
+        APR_ARRAY_IDX(wanted, i, mptcp_wanted).endpoint.flags &= ~flags;
+    }
+}

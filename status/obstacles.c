@@ -182,8 +182,7 @@ static void add_configured(host_report *r)
         const mptcp_wanted *one = &APR_ARRAY_IDX(wanted, i, mptcp_wanted);
 
         if (!one->missing
-            && !mptcp_endpoint_find((const mptcp_endpoint *)r->endpoints->elts,
-                                    r->endpoints->nelts, &one->endpoint)) {
+            && !mptcp_endpoint_find(r->endpoints, &one->endpoint)) {
             APR_ARRAY_PUSH(r->endpoints, mptcp_endpoint) = one->endpoint;
         }
     }
