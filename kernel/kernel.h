@@ -40,6 +40,10 @@
 #ifndef MPTCP_PM_ADDR_FLAG_LAMINAR
 #define MPTCP_PM_ADDR_FLAG_LAMINAR  (1 << 5) /* Linux 6.18 */
 #endif
+/* With any of these the kernel connects from an endpoint's address. */
+#define MPTCP_PM_ADDR_FLAGS_CONNECT \
+    (MPTCP_PM_ADDR_FLAG_SUBFLOW | MPTCP_PM_ADDR_FLAG_FULLMESH \
+     | MPTCP_PM_ADDR_FLAG_LAMINAR)
 /*
  * The flags of an interface that is up and has a carrier: IFF_UP, and
  * IFF_LOWER_UP, which linux/if.h alone has, as an enumerator.  IFF_RUNNING

@@ -18,7 +18,6 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <sys/socket.h>
 
 /* What the kernel says of path management, and of this host. */
@@ -31,31 +30,6 @@ typedef struct {
     int connecting;                     /* how many are subflow */
     apr_array_header_t *troubles;       /* status_trouble */
 } host_report;
-
-/* What each kind is called, and how it is taken. */
-static const struct {
-    const char *text;
-    int is_bad;
-    int is_passing;
-} kinds[] = {
-    [STATUS_NOT_USED] = { "not used", 0, 0 },
-    [STATUS_NO_SOCKET] = { "refused", 1, 0 },
-    [STATUS_SWITCHED_OFF] = { "switched off", 1, 0 },
-    [STATUS_PLAIN_TCP] = { "plain TCP", 1, 0 },
-    [STATUS_PATH_MANAGER] = { "path manager", 0, 0 },
-    [STATUS_LIMIT] = { "limit", 0, 0 },
-    [STATUS_NOT_ANNOUNCED] = { "not announced", 0, 0 },
-    [STATUS_NO_LISTENER] = { "no listener", 0, 0 },
-    [STATUS_RP_FILTER] = { "rp_filter", 0, 0 },
-    [STATUS_NO_SECOND_PATH] = { "no second path", 0, 0 },
-    [STATUS_LINK_DOWN] = { "link down", 1, 0 },
-    [STATUS_ADDRESS_GONE] = { "address gone", 1, 0 },
-    [STATUS_INTERFACE_GONE] = { "interface gone", 1, 0 },
-    [STATUS_NOT_IN_FORCE] = { "not in force", 0, 0 },
-    [STATUS_BLACKHOLE] = { "blackhole", 1, 0 },
-    [STATUS_JOINS_REFUSED] = { "joins refused", 0, 1 },
-    [STATUS_STALLED] = { "stalled", 0, 1 }
-};
 
 /* ---- asking ------------------------------------------------------------- */
 
@@ -115,57 +89,6 @@ static void count_endpoints(host_report *r)
 
 /* ---- what stands in the way --------------------------------------------- */
 
-const char *status_kind_text(status_kind kind)
-{
-    return kinds[kind].text;
-}
-
-/* What comes first in the sentence is what is so, and the rest what to do. */
-static status_trouble *new_trouble(apr_pool_t *p, apr_array_header_t *list,
-                                   status_kind kind, char *sentence)
-{
-    status_trouble *one = apr_array_push(list);
-    char *end = strstr(sentence, "; ");
-
-    memset(one, 0, sizeof(*one));
-    one->kind = kind;
-    one->is_bad = kinds[kind].is_bad;
-    one->is_passing = kinds[kind].is_passing;
-    one->text = apr_pstrdup(p, sentence);
-    one->what = sentence;
-    if (end) {
-        *end = '\0';
-        one->cure = end + 2;
-    }
-    return one;
-}
-
-status_trouble *status_trouble_add(apr_array_header_t *list, status_kind kind,
-                                   const char *format, ...)
-{
-    char *sentence;
-    va_list ap;
-
-    va_start(ap, format);
-    sentence = apr_pvsprintf(list->pool, format, ap);
-    va_end(ap);
-    return new_trouble(list->pool, list, kind, sentence);
-}
-
-static void obstacle(const host_report *r, status_kind kind,
-                     const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void obstacle(const host_report *r, status_kind kind,
-                     const char *format, ...)
-{
-    va_list ap;
-
-    va_start(ap, format);
-    new_trouble(r->p, r->troubles, kind, apr_pvsprintf(r->p, format, ap));
-    va_end(ap);
-}
-
 /* What the kernel will have when this configuration has been applied. */
 static void add_configured(host_report *r)
 {
@@ -193,21 +116,21 @@ static void check_switches(const host_report *r)
     if (mptcp_sysctl_number(r->p, "mptcp/enabled") == 0
         /* else it has been said when there was no socket */
         && !mptcp_listen_refusal()) {
-        obstacle(r, STATUS_SWITCHED_OFF,
-                 "MPTCP is switched off: new sockets will be TCP; write "
-                 "'sysctl -w net.mptcp.enabled=1'");
+        status_trouble_add(r->troubles, STATUS_SWITCHED_OFF,
+                           "MPTCP is switched off: new sockets will be TCP; "
+                           "write 'sysctl -w net.mptcp.enabled=1'");
     }
     if (mptcp_sysctl_number(r->p, "mptcp/pm_type") > 0) {
-        obstacle(r, STATUS_PATH_MANAGER,
-                 "the kernel's path manager is switched off, and with it "
-                 "limits and endpoints; write 'sysctl -w "
-                 "net.mptcp.path_manager=kernel' (pm_type=0 before Linux "
-                 "6.15)");
+        status_trouble_add(r->troubles, STATUS_PATH_MANAGER,
+                           "the kernel's path manager is switched off, and "
+                           "with it limits and endpoints; write 'sysctl -w "
+                           "net.mptcp.path_manager=kernel' (pm_type=0 before "
+                           "Linux 6.15)");
     }
     if (r->limits.value[MPTCP_LIMIT_SUBFLOWS] == 0) {
-        obstacle(r, STATUS_LIMIT,
-                 "no connection gets a second path: the limit of subflows "
-                 "is 0; write 'MPTCPLimits subflows=2'");
+        status_trouble_add(r->troubles, STATUS_LIMIT,
+                           "no connection gets a second path: the limit of "
+                           "subflows is 0; write 'MPTCPLimits subflows=2'");
     }
 }
 
@@ -260,11 +183,12 @@ static void check_announced(const host_report *r)
         return;
     }
     if (mptcp_sysctl_number(r->p, "mptcp/allow_join_initial_addr_port") == 0) {
-        obstacle(r, STATUS_NOT_ANNOUNCED,
-                 "clients get no second path: they are told not to use the "
-                 "address of the first "
-                 "(net.mptcp.allow_join_initial_addr_port is 0), and of no "
-                 "other; write 'MPTCPEndpoint ADDRESS signal'");
+        status_trouble_add(r->troubles, STATUS_NOT_ANNOUNCED,
+                           "clients get no second path: they are told not to "
+                           "use the address of the first "
+                           "(net.mptcp.allow_join_initial_addr_port is 0), "
+                           "and of no other; write 'MPTCPEndpoint ADDRESS "
+                           "signal'");
     }
     if (mptcp_endpoint_asked_for(MPTCP_PM_ADDR_FLAG_SIGNAL)) {
         return;                         /* why it is not there is said */
@@ -297,10 +221,10 @@ static void check_announced(const host_report *r)
         lines = apr_pstrcat(r->p, lines, ", and so on", NULL);
     }
     if (count > 1) {
-        obstacle(r, STATUS_NOT_ANNOUNCED,
-                 "clients learn of no second address, though this host has "
-                 "%d; of these lines, write those whose address clients can "
-                 "reach: %s", count, lines);
+        status_trouble_add(r->troubles, STATUS_NOT_ANNOUNCED,
+                           "clients learn of no second address, though this "
+                           "host has %d; of these lines, write those whose "
+                           "address clients can reach: %s", count, lines);
     }
 }
 
@@ -331,19 +255,22 @@ static void check_listeners(const host_report *r, const mptcp_endpoint *ep)
 
         if (takes_clients(one) && !port_takes_joins(one->port, ep)
             && count++ < STATUS_NAMED) {
-            obstacle(r, STATUS_NO_LISTENER,
-                     "%s is announced, but connections to %s cannot join "
-                     "there: nothing listens on its port %d by MPTCP; write "
-                     "'MPTCPListen %s:%d', or 'port %d' behind the endpoint",
-                     address, one->name, one->port,
-                     ep->family == AF_INET6 ? apr_pstrcat(r->p, "[", address,
-                     "]", NULL) : address, one->port, one->port);
+            status_trouble_add(r->troubles, STATUS_NO_LISTENER,
+                               "%s is announced, but connections to %s cannot "
+                               "join there: nothing listens on its port %d by "
+                               "MPTCP; write 'MPTCPListen %s:%d', or 'port "
+                               "%d' behind the endpoint", address, one->name,
+                               one->port,
+                               ep->family == AF_INET6
+                               ? apr_pstrcat(r->p, "[", address, "]", NULL)
+                               : address, one->port, one->port);
         }
     }
     if (count > STATUS_NAMED) {
-        obstacle(r, STATUS_NO_LISTENER, "%s is announced, but connections to "
-                 "%d more listeners cannot join there", address,
-                 count - STATUS_NAMED);
+        status_trouble_add(r->troubles, STATUS_NO_LISTENER,
+                           "%s is announced, but connections to %d more "
+                           "listeners cannot join there", address,
+                           count - STATUS_NAMED);
     }
 }
 
@@ -395,56 +322,14 @@ static void check_rp_filter(const host_report *r, const mptcp_endpoint *ep)
                                            "/rp_filter", NULL));
     all = mptcp_sysctl_number(r->p, "ipv4/conf/all/rp_filter");
     if ((here > all ? here : all) == 1) {
-        obstacle(r, STATUS_RP_FILTER,
-                 "the kernel drops packets for %s that come in by %s when "
-                 "the way back is by another interface (rp_filter is strict); "
-                 "write 'sysctl -w net.ipv4.conf.%s.rp_filter=2'",
-                 mptcp_endpoint_address(r->p, ep), dev, sysctl_part(r->p,
-                 dev));
+        status_trouble_add(r->troubles, STATUS_RP_FILTER,
+                           "the kernel drops packets for %s that come in by "
+                           "%s when the way back is by another interface "
+                           "(rp_filter is strict); write 'sysctl -w "
+                           "net.ipv4.conf.%s.rp_filter=2'",
+                           mptcp_endpoint_address(r->p, ep), dev,
+                           sysctl_part(r->p, dev));
     }
-}
-
-/* ---- where endpoints are ------------------------------------------------ */
-
-const status_interface *status_endpoint_interface(apr_hash_t *interfaces,
-                                                  const mptcp_endpoint *ep)
-{
-    return apr_hash_get(interfaces, &ep->address,
-                        ep->family == AF_INET ? sizeof(ep->address.v4)
-                                              : sizeof(ep->address.v6));
-}
-
-status_endpoint status_endpoint_state(apr_hash_t *interfaces,
-                                      const mptcp_endpoint *ep)
-{
-    const status_interface *on = status_endpoint_interface(interfaces, ep);
-    const apr_uint32_t connects = MPTCP_PM_ADDR_FLAG_SUBFLOW
-                                  | MPTCP_PM_ADDR_FLAG_FULLMESH
-                                  | MPTCP_PM_ADDR_FLAG_LAMINAR;
-    char name[IF_NAMESIZE];
-
-    if (ep->ifindex && !if_indextoname(ep->ifindex, name)) {
-        return STATUS_ENDPOINT_INTERFACE_GONE;
-    }
-    if (on) {
-        return on->is_down ? STATUS_ENDPOINT_LINK_DOWN : STATUS_ENDPOINT_READY;
-    }
-    /* a router may translate an address that is only announced */
-    return ep->ifindex || (ep->flags & connects)
-           ? STATUS_ENDPOINT_ADDRESS_GONE : STATUS_ENDPOINT_ELSEWHERE;
-}
-
-const char *status_endpoint_text(status_endpoint state)
-{
-    static const char *const texts[] = {
-        [STATUS_ENDPOINT_READY] = "ready",
-        [STATUS_ENDPOINT_ELSEWHERE] = "elsewhere",
-        [STATUS_ENDPOINT_LINK_DOWN] = "link down",
-        [STATUS_ENDPOINT_ADDRESS_GONE] = "address gone",
-        [STATUS_ENDPOINT_INTERFACE_GONE] = "interface gone"
-    };
-
-    return texts[state];
 }
 
 /* ---- all of it ---------------------------------------------------------- */
@@ -496,10 +381,11 @@ static void check_loopback(const host_report *r)
                              count - NAMES_SAID);
     }
     if (names) {
-        obstacle(r, STATUS_NO_SECOND_PATH,
-                 "backends on this host have no second path, and each "
-                 "connection tries those of the subflow endpoints in vain; "
-                 "write 'multipathtcp=Off' for %s", names);
+        status_trouble_add(r->troubles, STATUS_NO_SECOND_PATH,
+                           "backends on this host have no second path, and "
+                           "each connection tries those of the subflow "
+                           "endpoints in vain; write 'multipathtcp=Off' for "
+                           "%s", names);
     }
 }
 
@@ -512,16 +398,18 @@ static void check_backends(const host_report *r)
     int given_up;
 
     if (mptcp_blackhole_known(&given_up) && given_up) {
-        obstacle(r, STATUS_BLACKHOLE, "%s", mptcp_blackhole_text(r->p));
+        status_trouble_add(r->troubles, STATUS_BLACKHOLE, "%s",
+                           mptcp_blackhole_text(r->p));
     }
     check_loopback(r);
     if (r->connecting == 0
         && r->limits.value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] == 0) {
-        obstacle(r, STATUS_NO_SECOND_PATH,
-                 "no connection to a backend gets a second path: no "
-                 "endpoint is subflow, and no address that a backend "
-                 "announces is accepted; write 'MPTCPEndpoint ADDRESS dev IF "
-                 "subflow' or 'MPTCPLimits add_addr_accepted=2'");
+        status_trouble_add(r->troubles, STATUS_NO_SECOND_PATH,
+                           "no connection to a backend gets a second path: no "
+                           "endpoint is subflow, and no address that a "
+                           "backend announces is accepted; write "
+                           "'MPTCPEndpoint ADDRESS dev IF subflow' or "
+                           "'MPTCPLimits add_addr_accepted=2'");
     }
 }
 

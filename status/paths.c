@@ -106,9 +106,7 @@ static void add_endpoints(apr_hash_t *paths, const status_report *report)
             get_path(paths, report, &local, 0);
         }
         if (report->workers->nelts
-            && (ep->flags & (MPTCP_PM_ADDR_FLAG_SUBFLOW
-                             | MPTCP_PM_ADDR_FLAG_FULLMESH
-                             | MPTCP_PM_ADDR_FLAG_LAMINAR))) {
+            && (ep->flags & MPTCP_PM_ADDR_FLAGS_CONNECT)) {
             get_path(paths, report, &local, 1);
         }
     }

@@ -95,7 +95,7 @@ const char *status_address_text(const mptcp_end *end,
 const char *status_end_text(const mptcp_end *end,
                             char text[STATUS_ADDRESS_LEN]);
 
-/* ---- watch.c: since when ------------------------------------------------ */
+/* ---- troubles.c: the list of what is wrong ------------------------------ */
 
 /** What stands in the way of multipath, or has gone wrong. */
 typedef enum {
@@ -128,6 +128,20 @@ typedef struct {
     int is_passing;                     /**< it comes and goes with traffic */
     apr_time_t since;                   /**< 0: not known */
 } status_trouble;
+
+/** "link down", "limit" ... */
+const char *status_kind_text(status_kind kind);
+
+/**
+ * One more.
+ * @param format A sentence; behind a semicolon what to do about it
+ * @return To be told more of, before the next one is added
+ */
+status_trouble *status_trouble_add(apr_array_header_t *list, status_kind kind,
+                                   const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- watch.c: since when ------------------------------------------------ */
 
 /** Counters of the kernel that are looked at, of its whole namespace. */
 enum {
@@ -181,17 +195,7 @@ typedef struct {
 apr_status_t status_paths_read(apr_pool_t *p, int foresee,
                                status_paths *paths);
 
-/** "link down", "limit" ... */
-const char *status_kind_text(status_kind kind);
-
-/**
- * One more.
- * @param format A sentence; behind a semicolon what to do about it
- * @return To be told more of, before the next one is added
- */
-status_trouble *status_trouble_add(apr_array_header_t *list, status_kind kind,
-                                   const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* ---- endpoints.c: the kernel's endpoints -------------------------------- */
 
 /** Can an endpoint's address be used? */
 typedef enum {
@@ -201,10 +205,6 @@ typedef enum {
     STATUS_ENDPOINT_ADDRESS_GONE,
     STATUS_ENDPOINT_INTERFACE_GONE
 } status_endpoint;
-
-/** The interface that has an endpoint's address, or NULL. */
-const status_interface *status_endpoint_interface(apr_hash_t *interfaces,
-                                                  const mptcp_endpoint *ep);
 
 status_endpoint status_endpoint_state(apr_hash_t *interfaces,
                                       const mptcp_endpoint *ep);
@@ -339,11 +339,14 @@ int status_shown(const status_report *report);
 /** Is a limit in force what MPTCPLimits says? */
 int status_limit_is_ours(const status_report *report, int limit);
 
-/* ---- troubles.c: what is wrong ------------------------------------------ */
+/* ---- checks.c, endpoints.c, troubles.c: what is wrong ------------------- */
 
 /* Each adds to the report's troubles: of the host, of its connections. */
 void status_check_host(status_report *report);
 void status_check_stalled(status_report *report);
+
+/** The part of the host's that is about endpoints; paths is not NULL. */
+void status_check_endpoints(status_report *report);
 
 /** All have been added: since when is it so, what is worst, is all well? */
 void status_troubles_sort(status_report *report);

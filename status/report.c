@@ -75,9 +75,6 @@ void status_report_state(apr_pool_t *p, int foresee, status_report *report)
 /* May the kernel open subflows by itself, to or from any port? */
 static int opens_subflows(const status_report *report)
 {
-    const apr_uint32_t connecting = MPTCP_PM_ADDR_FLAG_SUBFLOW
-                                    | MPTCP_PM_ADDR_FLAG_FULLMESH
-                                    | MPTCP_PM_ADDR_FLAG_LAMINAR;
     const status_paths *paths = report->paths;
     int i;
 
@@ -87,7 +84,7 @@ static int opens_subflows(const status_report *report)
     }
     for (i = 0; i < paths->endpoints->nelts; i++) {
         if (APR_ARRAY_IDX(paths->endpoints, i, mptcp_endpoint).flags
-            & connecting) {
+            & MPTCP_PM_ADDR_FLAGS_CONNECT) {
             return 1;
         }
     }

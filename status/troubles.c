@@ -1,245 +1,65 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * What is wrong: with the host, which the path manager's obstacles
- * (obstacles.c) and lines that are not in force (paths/) belong to, and with
- * the connections of the moment.
+ * The list of what is wrong: of what kind each thing is, what is said of it,
+ * and in what order.  It is found in checks.c, obstacles.c and endpoints.c.
  */
 
 #include "status/private.h"
-#include "listen/listen.h"
-#include "paths/paths.h"
 
-/* ---- what is wrong with the host ---------------------------------------- */
+#include <stdarg.h>
 
-/* "3 of an unknown connection", if there are any. */
-static const char *add_part(const status_report *report, const char *text,
-                        int counter, const char *what)
+/* What each kind is called, and how it is taken. */
+static const struct {
+    const char *text;
+    int is_bad;
+    int is_passing;
+} kinds[] = {
+    [STATUS_NOT_USED] = { "not used", 0, 0 },
+    [STATUS_NO_SOCKET] = { "refused", 1, 0 },
+    [STATUS_SWITCHED_OFF] = { "switched off", 1, 0 },
+    [STATUS_PLAIN_TCP] = { "plain TCP", 1, 0 },
+    [STATUS_PATH_MANAGER] = { "path manager", 0, 0 },
+    [STATUS_LIMIT] = { "limit", 0, 0 },
+    [STATUS_NOT_ANNOUNCED] = { "not announced", 0, 0 },
+    [STATUS_NO_LISTENER] = { "no listener", 0, 0 },
+    [STATUS_RP_FILTER] = { "rp_filter", 0, 0 },
+    [STATUS_NO_SECOND_PATH] = { "no second path", 0, 0 },
+    [STATUS_LINK_DOWN] = { "link down", 1, 0 },
+    [STATUS_ADDRESS_GONE] = { "address gone", 1, 0 },
+    [STATUS_INTERFACE_GONE] = { "interface gone", 1, 0 },
+    [STATUS_NOT_IN_FORCE] = { "not in force", 0, 0 },
+    [STATUS_BLACKHOLE] = { "blackhole", 1, 0 },
+    [STATUS_JOINS_REFUSED] = { "joins refused", 0, 1 },
+    [STATUS_STALLED] = { "stalled", 0, 1 }
+};
+
+const char *status_kind_text(status_kind kind)
 {
-    const apr_uint64_t rise = status_watch_rise(counter,
-                                                report->counters[counter]);
-
-    return rise ? apr_psprintf(report->p, "%s%s%" APR_UINT64_T_FMT " %s", text,
-                               *text ? ", " : "", rise, what) : text;
+    return kinds[kind].text;
 }
 
-static apr_uint64_t rise_of(const status_report *report, int counter)
+status_trouble *status_trouble_add(apr_array_header_t *list, status_kind kind,
+                                   const char *format, ...)
 {
-    return status_watch_rise(counter, report->counters[counter]);
-}
+    status_trouble *one = apr_array_push(list);
+    const char *cure;
+    va_list ap;
 
-/*
- * A join may fail because its connection has just ended.  Where a tenth of
- * them fail, something else is wrong.
- */
-static int are_many(apr_uint64_t failed, apr_uint64_t all)
-{
-    return failed > 0 && 10 * failed >= all;
-}
-
-/* What to do about joins that were refused, by why most of them were. */
-static const char *refusal_cure(apr_uint64_t unknown, apr_uint64_t wrong,
-                                apr_uint64_t rejected)
-{
-    return unknown >= wrong && unknown >= rejected
-           ? "a load balancer may send them to another host than the first "
-             "path, or two hosts may have one address"
-           : wrong >= rejected
-           ? "something on the way rewrites MPTCP's options: a firewall or a "
-             "proxy"
-           : "see whether 'MPTCPLimits subflows=N' allows as many as clients "
-             "have paths; a connection that has sent its end takes no more";
-}
-
-static void check_joins(status_report *report)
-{
-    const apr_uint64_t received = rise_of(report, STATUS_JOINS_RECEIVED);
-    const apr_uint64_t unknown = rise_of(report, STATUS_JOINS_NO_TOKEN);
-    const apr_uint64_t wrong = rise_of(report, STATUS_JOINS_WRONG_HMAC);
-    const apr_uint64_t rejected = rise_of(report, STATUS_JOINS_REJECTED);
-    const apr_uint64_t refused = unknown + wrong + rejected;
-    const apr_uint64_t not_made
-        = rise_of(report, STATUS_JOINS_NO_SOCKET)
-          + rise_of(report, STATUS_JOINS_NO_ADDRESS)
-          + rise_of(report, STATUS_JOINS_NO_WAY)
-          + rise_of(report, STATUS_JOINS_SENT_WRONG_HMAC);
-    const char *text = "";
-
-    if (are_many(refused, received)) {
-        text = add_part(report, text, STATUS_JOINS_NO_TOKEN,
-                        "for a connection that this host does not have");
-        text = add_part(report, text, STATUS_JOINS_WRONG_HMAC,
-                        "with a wrong HMAC");
-        text = add_part(report, text, STATUS_JOINS_REJECTED,
-                        "beyond a limit, or too late");
-        status_trouble_add(report->troubles, STATUS_JOINS_REFUSED,
-                           "in the last 10 minutes this host refused %"
-                           APR_UINT64_T_FMT " of %" APR_UINT64_T_FMT
-                           " joins: %s; %s", refused, received, text,
-                           refusal_cure(unknown, wrong, rejected)
-                           )->where = "received";
+    memset(one, 0, sizeof(*one));
+    one->kind = kind;
+    one->is_bad = kinds[kind].is_bad;
+    one->is_passing = kinds[kind].is_passing;
+    va_start(ap, format);
+    one->text = apr_pvsprintf(list->pool, format, ap);
+    va_end(ap);
+    one->what = one->text;
+    cure = ap_strstr_c(one->text, "; ");
+    if (cure) {
+        one->what = apr_pstrmemdup(list->pool, one->text, cure - one->text);
+        one->cure = cure + 2;
     }
-    if (are_many(not_made, rise_of(report, STATUS_JOINS_SENT))) {
-        text = add_part(report, "", STATUS_JOINS_NO_SOCKET,
-                        "had no socket");
-        text = add_part(report, text, STATUS_JOINS_NO_ADDRESS,
-                        "had an address that is not on this host");
-        text = add_part(report, text, STATUS_JOINS_NO_WAY,
-                        "had no way to the other side");
-        text = add_part(report, text, STATUS_JOINS_SENT_WRONG_HMAC,
-                        "were answered with a wrong HMAC");
-        status_trouble_add(report->troubles, STATUS_JOINS_REFUSED,
-                           "of the joins that this host made in the last 10 "
-                           "minutes, %s; see whether each subflow endpoint's "
-                           "address has a way to the backends: 'ip route get "
-                           "BACKEND from ADDRESS'", text)->where = "sent";
-    }
-}
-
-/* Lines of MPTCPEndpoint that are not in force, or cannot be used. */
-static void check_missing(status_report *report)
-{
-    apr_array_header_t *list = apr_array_make(report->p, 4,
-                                              sizeof(mptcp_missing));
-    int i;
-
-    mptcp_paths_missing(report->p, report->paths->endpoints, list);
-    for (i = 0; i < list->nelts; i++) {
-        const mptcp_missing *one = &APR_ARRAY_IDX(list, i, mptcp_missing);
-
-        status_trouble_add(report->troubles,
-                           one->why == ENETDOWN ? STATUS_LINK_DOWN
-                           : one->why == EADDRNOTAVAIL ? STATUS_ADDRESS_GONE
-                           : one->why == ENODEV ? STATUS_INTERFACE_GONE
-                           : STATUS_NOT_IN_FORCE, "%s", one->text);
-    }
-}
-
-/* Endpoints that others have made; of ours it has been said. */
-static void check_place(status_report *report, const mptcp_endpoint *ep)
-{
-    const char *address = mptcp_endpoint_address(report->p, ep);
-    const char *role = ep->flags & MPTCP_PM_ADDR_FLAG_SIGNAL
-                       ? "announced to clients" : "an endpoint";
-    const status_interface *on
-        = status_endpoint_interface(report->interfaces, ep);
-
-    if (mptcp_endpoint_is_ours(report->s->process, ep)) {
-        return;
-    }
-    switch (status_endpoint_state(report->interfaces, ep)) {
-    case STATUS_ENDPOINT_LINK_DOWN:
-        status_trouble_add(report->troubles, STATUS_LINK_DOWN,
-                           "%s is %s, but its interface %s has no link; look "
-                           "at the cable or the radio, or write 'ip link set "
-                           "%s up'", address, role, on->name, on->name);
-        break;
-    case STATUS_ENDPOINT_ADDRESS_GONE:
-        status_trouble_add(report->troubles, STATUS_ADDRESS_GONE,
-                           "%s is %s, but is no address of this host any "
-                           "more; give it back to the host, or take the "
-                           "endpoint away: its MPTCPEndpoint line, or 'ip "
-                           "mptcp endpoint delete id %d'", address, role,
-                           ep->id);
-        break;
-    case STATUS_ENDPOINT_INTERFACE_GONE:
-        status_trouble_add(report->troubles, STATUS_INTERFACE_GONE,
-                           "%s is %s, but its interface is gone; bring it "
-                           "back, or take the endpoint away: its "
-                           "MPTCPEndpoint line, or 'ip mptcp endpoint delete "
-                           "id %d'", address, role, ep->id);
-        break;
-    case STATUS_ENDPOINT_READY:
-    case STATUS_ENDPOINT_ELSEWHERE:
-        break;
-    }
-}
-
-void status_check_host(status_report *report)
-{
-    int i, count = 0;
-
-    if (report->state == STATUS_UNUSED) {
-        status_trouble_add(report->troubles, STATUS_NOT_USED, "nothing here "
-                           "uses MPTCP; write 'MPTCPListen' for 'Listen', or "
-                           "'multipathtcp=On' behind a ProxyPass");
-        return;
-    }
-    /* of the sysctl the path manager's report tells, too */
-    if (report->state == STATUS_REFUSED
-        && (report->refused != ENOPROTOOPT || !report->paths
-            || mptcp_listen_refusal())) {
-        status_trouble_add(report->troubles, STATUS_NO_SOCKET, "the kernel "
-                           "gives no MPTCP socket, %s",
-                           mptcp_refusal_text(report->refused));
-    }
-    for (i = 0; i < report->listeners->nelts; i++) {
-        const mptcp_counted *one = &APR_ARRAY_IDX(report->listeners, i,
-                                                  mptcp_counted);
-
-        if (!one->is_mptcp && report->state == STATUS_ON
-            && count++ < STATUS_NAMED) {
-            status_trouble_add(report->troubles, STATUS_PLAIN_TCP, "%s is "
-                               "TCP, as it was when httpd was started; "
-                               "restart httpd", one->name);
-        }
-    }
-    if (count > STATUS_NAMED) {
-        status_trouble_add(report->troubles, STATUS_PLAIN_TCP, "%d more "
-                           "listeners are TCP, as they were when httpd was "
-                           "started; restart httpd", count - STATUS_NAMED);
-    }
-    if (!report->paths) {
-        status_trouble_add(report->troubles, STATUS_PATH_MANAGER, "the "
-                           "kernel's path manager does not answer: limits and "
-                           "endpoints are not known");
-    }
-    else {
-        apr_array_cat(report->troubles, report->paths->troubles);
-        /* which the log has been told by paths/ */
-        check_missing(report);
-        for (i = 0; i < report->paths->endpoints->nelts; i++) {
-            check_place(report, &APR_ARRAY_IDX(report->paths->endpoints, i,
-                                               mptcp_endpoint));
-        }
-    }
-    check_joins(report);
-}
-
-/* ---- what is wrong with connections ------------------------------------- */
-
-/* A path that has less than so many stalled subflows is not lost. */
-#define STALLED_FEW 3
-
-void status_check_stalled(status_report *report)
-{
-    int i;
-
-    for (i = 0; i < report->path_list->nelts; i++) {
-        const status_path *path = &APR_ARRAY_IDX(report->path_list, i,
-                                                 status_path);
-        char address[STATUS_ADDRESS_LEN];
-        status_trouble *one;
-
-        if (path->stalled == 0) {
-            continue;
-        }
-        status_address_text(&path->local, address);
-        one = status_trouble_add(report->troubles, STATUS_STALLED,
-                                 "%s %s: of %d subflows in use to %s %d get "
-                                 "no answer; %s",
-                                 path->interface ? path->interface : "?",
-                                 address, path->in_use,
-                                 path->is_backend ? "backends" : "clients",
-                                 path->stalled,
-                                 path->is_down ? "the interface has no link"
-                                 : "where it is most of them, see whether the "
-                                   "network behind the interface works; a "
-                                   "single one may be a client that has left");
-        one->is_bad = path->stalled >= STALLED_FEW
-                      && 2 * path->stalled >= path->in_use;
-        one->since = report->now - apr_time_from_msec(path->stalled_ms);
-    }
+    return one;
 }
 
 /* ---- since when, and in order ------------------------------------------- */
