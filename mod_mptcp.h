@@ -52,7 +52,7 @@ typedef struct {
 
 /** What is said once, for the whole server. */
 typedef struct {
-    /** MPTCPListen, Listen options=: the listeners, see listen/lines.c */
+    /** MPTCPListen, Listen options=: the listeners, see listen/wanted.c */
     apr_hash_t *listeners;
     /** MPTCPListenDefault: 1 On, 0 Off */
     int listen_default;

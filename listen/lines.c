@@ -24,103 +24,12 @@
 
 #include "apr_lib.h"                    /* apr_isspace */
 
-#include <net/if.h>
-
 /* Trunk has options= of its own. */
 #ifdef AP_LISTEN_MPTCP
 #define HAVE_LISTEN_OPTIONS 1
 #else
 #define HAVE_LISTEN_OPTIONS 0
 #endif
-
-/* ---- which listener a line is about ------------------------------------- */
-
-/*
- * Core takes two lines, or a line and a record of the configuration before,
- * for one listener when these are the same as they are written.  No name is
- * looked up for that; one that has several addresses is of several records.
- */
-typedef struct {
-    const char *host;           /* NULL: the wildcard */
-    apr_port_t port;
-    unsigned int scope;         /* index of an interface, or 0 */
-} listener_id;
-
-/* What tells them apart, in one string; a name with an address is shorter. */
-#define KEY_SIZE 320
-
-static const char *make_key(char key[KEY_SIZE], const listener_id *id)
-{
-    apr_snprintf(key, KEY_SIZE, "%u %u %s", (unsigned int)id->port, id->scope,
-                 id->host ? id->host : "*");
-    return key;
-}
-
-/* As ap_set_listener() reads it; false: that will refuse it. */
-static int read_address(listener_id *id, const char *address, apr_pool_t *p)
-{
-    char *host, *scope;
-
-    memset(id, 0, sizeof(*id));
-    if (apr_parse_addr_port(&host, &scope, &id->port, address, p)
-        != APR_SUCCESS || !id->port) {
-        return 0;
-    }
-    if (host && strcmp(host, "*") != 0) {
-        id->host = host;
-    }
-    if (scope && !(id->scope = if_nametoindex(scope))) {
-        id->scope = (unsigned int)apr_strtoi64(scope, NULL, 10);
-    }
-    return 1;
-}
-
-static void want(const listener_id *id, apr_pool_t *pconf)
-{
-    char key[KEY_SIZE];
-
-    apr_hash_set(mptcp_global()->listeners,
-                 apr_pstrdup(pconf, make_key(key, id)), APR_HASH_KEY_STRING,
-                 "");
-}
-
-void mptcp_listener_want(const char *address, apr_pool_t *pconf)
-{
-    listener_id id;
-
-    if (read_address(&id, address, pconf)) {
-        want(&id, pconf);
-    }
-}
-
-int mptcp_listener_wanted(const ap_listen_rec *lr)
-{
-    const mptcp_global_conf *conf = mptcp_global();
-    const apr_sockaddr_t *sa = lr->bind_addr;
-    listener_id id;
-    char key[KEY_SIZE], ip[64];
-
-    if (conf->listen_default == 1 || apr_hash_count(conf->listeners) == 0) {
-        return conf->listen_default == 1;
-    }
-    id.host = sa->hostname;
-    id.port = sa->port;
-    id.scope = sa->family == APR_INET6 ? sa->sa.sin6.sin6_scope_id : 0;
-    if (apr_hash_get(conf->listeners, make_key(key, &id),
-                     APR_HASH_KEY_STRING)) {
-        return 1;
-    }
-    /* a service manager's socket, of which core looks at the port alone */
-    if (!sa->hostname && !apr_sockaddr_is_wildcard(sa)
-        && apr_sockaddr_ip_getbuf(ip, sizeof(ip), (apr_sockaddr_t *)sa)
-           == APR_SUCCESS) {
-        id.host = ip;
-        id.scope = 0;
-        return apr_hash_get(conf->listeners, make_key(key, &id),
-                            APR_HASH_KEY_STRING) != NULL;
-    }
-    return 0;
-}
 
 /* ---- a line and its words ----------------------------------------------- */
 
@@ -129,11 +38,12 @@ typedef struct listen_line {
     ap_directive_t *directive;
     mptcp_listen_line *found;
     const char *text;           /* as it was written */
-    const char *protocol;       /* the second word, or NULL */
+    const char *address;        /* the first word */
+    const char *protocol;       /* the second one, or NULL */
     int is_mptcp;
     /* does core make a listener of it, and of which? */
     int is_valid;
-    listener_id id;
+    mptcp_listener_id id;
     const struct listen_line *twin; /* a Listen line that it stands for, too */
 } listen_line;
 
@@ -163,7 +73,7 @@ static int kind_of_word(const char *word, int is_mptcp, apr_pool_t *p)
     const char *equals = strchr(word, '=');
     const char *value = equals ? equals + 1 : word;
     int is_off = is_one_of(value, off) || (equals && strcmp(value, "0") == 0);
-    listener_id id;
+    mptcp_listener_id id;
 
     if (ap_strcasestr(word, "mptcp") || ap_strcasestr(word, "multipath")
         || ap_cstr_casecmpn(word, "option", 6) == 0
@@ -172,7 +82,7 @@ static int kind_of_word(const char *word, int is_mptcp, apr_pool_t *p)
         return is_off ? ASKS_NOT : ASKS_FOR_IT;
     }
     if (is_mptcp && (strspn(word, "0123456789") == strlen(word)
-                     || read_address(&id, word, p))) {
+                     || mptcp_listener_read_id(&id, word, p))) {
         return ADDRESS;
     }
     return FINE;
@@ -241,7 +151,7 @@ static const char *split(const char *args, int has_options,
 
 /* What is kept for the directive is in pconf. */
 static void read_listen_line(listen_line *line, ap_directive_t *directive,
-                      apr_pool_t *pconf, apr_pool_t *ptemp)
+                             apr_pool_t *pconf, apr_pool_t *ptemp)
 {
     mptcp_listen_line *found = apr_pcalloc(pconf, sizeof(*found));
     apr_array_header_t *words = apr_array_make(ptemp, 4, sizeof(char *));
@@ -284,13 +194,13 @@ static void read_listen_line(listen_line *line, ap_directive_t *directive,
     if (options && !HAVE_LISTEN_OPTIONS) {
         directive->args = apr_pstrdup(pconf, rest);
     }
+    line->address = APR_ARRAY_IDX(words, 0, const char *);
     if (words->nelts == 2) {
         line->protocol = APR_ARRAY_IDX(words, 1, const char *);
     }
     line->is_valid = words->nelts <= 2
-                     && read_address(&line->id,
-                                     APR_ARRAY_IDX(words, 0, const char *),
-                                     ptemp);
+                     && mptcp_listener_read_id(&line->id, line->address,
+                                               ptemp);
 }
 
 /* ---- lines beside one another ------------------------------------------- */
@@ -331,11 +241,12 @@ static void join(listen_line *plain, listen_line *mptcp, apr_pool_t *pconf)
     plain->found->is_made = 1;
 }
 
-static listen_line *find(apr_hash_t *lines, const listener_id *id)
+static listen_line *find(apr_hash_t *lines, const mptcp_listener_id *id)
 {
-    char key[KEY_SIZE];
+    char key[MPTCP_LISTENER_KEY_SIZE];
 
-    return apr_hash_get(lines, make_key(key, id), APR_HASH_KEY_STRING);
+    return apr_hash_get(lines, mptcp_listener_key(key, id),
+                        APR_HASH_KEY_STRING);
 }
 
 /*
@@ -344,7 +255,9 @@ static listen_line *find(apr_hash_t *lines, const listener_id *id)
  */
 static int stands_for_ipv4(const listen_line *plain, apr_hash_t *mptcp)
 {
-    const listener_id ipv4 = { .host = "0.0.0.0", .port = plain->id.port };
+    const mptcp_listener_id ipv4 = {
+        .host = "0.0.0.0", .port = plain->id.port
+    };
 
     return (!plain->id.host || strcmp(plain->id.host, "::") == 0)
            && find(mptcp, &ipv4) > plain;       /* both are in one array */
@@ -354,14 +267,14 @@ static void enter(apr_hash_t *mptcp, listen_line *line, apr_pool_t *pconf,
                   apr_pool_t *ptemp)
 {
     const listen_line *other = find(mptcp, &line->id);
-    char key[KEY_SIZE];
+    char key[MPTCP_LISTENER_KEY_SIZE];
 
     if (other) {
         line->found->error = same_listener(line, other, "remove one of the "
                                            "two", pconf);
         return;
     }
-    apr_hash_set(mptcp, apr_pstrdup(ptemp, make_key(key, &line->id)),
+    apr_hash_set(mptcp, apr_pstrdup(ptemp, mptcp_listener_key(key, &line->id)),
                  APR_HASH_KEY_STRING, line);
 }
 
@@ -417,7 +330,8 @@ int mptcp_listen_lines(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
         else if (!line->found->error && HAVE_LISTEN_OPTIONS
                  && line->found->options) {
             if (line->is_valid) {
-                want(&line->id, pconf); /* core does the rest */
+                /* core does the rest */
+                mptcp_listener_want(line->address, pconf);
             }
             continue;
         }

@@ -20,6 +20,30 @@ typedef struct {
     int is_made;                        /**< by another line, of the same */
 } mptcp_listen_line;
 
+/* ---- wanted.c: which listeners are to be MPTCP -------------------------- */
+
+/**
+ * Core takes two lines, or a line and a record of the configuration before,
+ * for one listener when these are the same as they are written.  No name is
+ * looked up for that; one that has several addresses is of several records.
+ */
+typedef struct {
+    const char *host;                   /**< NULL: the wildcard */
+    apr_port_t port;
+    unsigned int scope;                 /**< index of an interface, or 0 */
+} mptcp_listener_id;
+
+/** As ap_set_listener() reads it; 0: that will refuse it. */
+int mptcp_listener_read_id(mptcp_listener_id *id, const char *address,
+                           apr_pool_t *p);
+
+/** Room for a key; what has a name that is longer has no address. */
+#define MPTCP_LISTENER_KEY_SIZE 320
+
+/** What tells listeners apart, in one string; into, and returns, the buffer */
+const char *mptcp_listener_key(char key[MPTCP_LISTENER_KEY_SIZE],
+                               const mptcp_listener_id *id);
+
 /**
  * The listeners of an address are to be MPTCP.
  * @param address As ap_set_listener() has taken it

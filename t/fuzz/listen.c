@@ -5,6 +5,7 @@
  * is such lines; what begins otherwise is the arguments of a Listen line.
  */
 
+#include "listen/wanted.c"
 #include "listen/lines.c"
 #include "listen/directives.c"
 
@@ -46,12 +47,12 @@ char *ap_escape_quotes(apr_pool_t *p, const char *s)
 /* Of two that are the same neither is MPTCP, or core would refuse the second. */
 static void makes_listener(const char *address, int mptcp, apr_pool_t *p)
 {
-    listener_id id;
+    mptcp_listener_id id;
     int i;
 
     for (i = 0; i < count; i++) {
         MUST(strcmp(listens[i], address) != 0 || (!is_mptcp[i] && !mptcp)
-             || !read_address(&id, address, p));
+             || !mptcp_listener_read_id(&id, address, p));
     }
     is_mptcp[count] = mptcp;
     listens[count++] = address;
