@@ -101,11 +101,10 @@ static void say_of_host(mptcp_paths_work *work, const mptcp_wanted *one,
 }
 
 /* Add one, or say why not; but not again what has been said. */
-static void add_endpoint(mptcp_paths_work *work, const mptcp_wanted *one,
-                         const char *dev)
+static void add_endpoint(mptcp_paths_work *work, const mptcp_wanted *one)
 {
     mptcp_endpoint ep = one->endpoint;
-    const char *text = mptcp_endpoint_text(work->p, &ep, dev);
+    const char *text = mptcp_endpoint_text(work->p, &ep, one->dev);
     apr_status_t *refused = &line_note[one->line].refused;
     const mptcp_endpoint *other = mptcp_endpoint_find_address(work->present,
                                                               &ep);
@@ -217,12 +216,6 @@ static void check_flags(mptcp_paths_work *work, apr_array_header_t *wanted,
     mptcp_wanted_drop(wanted, work->state->dropped);
 }
 
-static const char *dev_of(const mptcp_wanted *one)
-{
-    return APR_ARRAY_IDX(mptcp_global()->endpoints, one->line,
-                         mptcp_wanted_endpoint).dev;
-}
-
 /*
  * While the server runs: what was not in force, what has been removed just now
  * to be added in another way, and what has come to an interface.  What has
@@ -276,7 +269,7 @@ apr_status_t mptcp_add_missing(mptcp_paths_work *work,
                                                  &one->endpoint);
 
         say_of_host(work, one, mptcp_endpoint_text(work->p, &one->endpoint,
-                                                   dev_of(one)));
+                                                   one->dev));
         if (present) {
             line_note[one->line].refused = APR_SUCCESS;
             line_note[one->line].is_anothers
@@ -284,7 +277,7 @@ apr_status_t mptcp_add_missing(mptcp_paths_work *work,
         }
         else if (is_to_be_added(work, one)) {
             line_note[one->line].is_anothers = 0;
-            add_endpoint(work, one, dev_of(one));
+            add_endpoint(work, one);
         }
         work->again |= line_note[one->line].is_anothers;
     }

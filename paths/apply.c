@@ -85,7 +85,7 @@ static void apply(const mptcp_global_conf *conf, server_rec *s, apr_pool_t *p)
     }
     rv = mptcp_limits_apply(&work, &conf->limits);
     if (rv == APR_SUCCESS) {
-        rv = mptcp_reconcile(&work, mptcp_wanted_now(p, conf));
+        rv = mptcp_reconcile(&work, mptcp_wanted_now(p));
     }
     mptcp_pm_close(p, work.pm);
     if (rv != APR_SUCCESS) {
@@ -149,7 +149,7 @@ int mptcp_paths_follow(apr_pool_t *pconf, server_rec *s)
         return DECLINED;
     }
     if (mptcp_pm_open(work.p, &work.pm) == APR_SUCCESS) {
-        mptcp_reconcile(&work, mptcp_wanted_now(work.p, conf));
+        mptcp_reconcile(&work, mptcp_wanted_now(work.p));
         mptcp_pm_close(work.p, work.pm);
         if (work.changed) {
             mptcp_paths_state_save(applied, s, work.p);

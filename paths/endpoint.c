@@ -461,6 +461,11 @@ const char *mptcp_endpoint_text(apr_pool_t *p, const mptcp_endpoint *ep,
     return text;
 }
 
+const char *mptcp_limit_name(int limit)
+{
+    return limit_names[limit];
+}
+
 const char *mptcp_limits_text(apr_pool_t *p, const mptcp_limits *limits)
 {
     const char *text = "";

@@ -117,17 +117,14 @@ static const char *not_added_text(apr_pool_t *p, const mptcp_wanted *one,
 void mptcp_paths_missing(apr_pool_t *p, const apr_array_header_t *present,
                          apr_array_header_t *missing)
 {
-    const mptcp_global_conf *conf = mptcp_global();
     const mptcp_paths_state *state = mptcp_paths_state_of(
         ap_server_conf->process->pool);
-    apr_array_header_t *wanted = mptcp_wanted_now(p, conf);
+    apr_array_header_t *wanted = mptcp_wanted_now(p);
     int i;
 
     for (i = 0; i < wanted->nelts; i++) {
         mptcp_wanted *one = &APR_ARRAY_IDX(wanted, i, mptcp_wanted);
-        const char *line = mptcp_endpoint_text(
-            p, &one->endpoint, APR_ARRAY_IDX(conf->endpoints, one->line,
-                                             mptcp_wanted_endpoint).dev);
+        const char *line = mptcp_endpoint_text(p, &one->endpoint, one->dev);
         const char *why = NULL;
 
         one->endpoint.flags &= state ? ~state->dropped : ~0U;

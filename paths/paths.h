@@ -56,6 +56,9 @@ const char *mptcp_endpoint_text(apr_pool_t *p, const mptcp_endpoint *ep,
 apr_array_header_t *mptcp_endpoint_flags(apr_pool_t *p,
                                          const mptcp_endpoint *ep);
 
+/** "subflows" or "add_addr_accepted" */
+const char *mptcp_limit_name(int limit);
+
 /** Limits in the words of `ip mptcp limits set`; what is unset is left out */
 const char *mptcp_limits_text(apr_pool_t *p, const mptcp_limits *limits);
 
@@ -70,6 +73,7 @@ int mptcp_endpoint_is_ours(process_rec *process, const mptcp_endpoint *ep);
 typedef struct {
     mptcp_endpoint endpoint;            /**< AF_UNSPEC: of an interface */
     int line;                           /**< its place in the configuration */
+    const char *dev;                    /**< the interface named there */
     apr_status_t missing;               /**< why the host has none of it */
     int is_translated;                  /**< it may be a router's */
     int left_out;                       /**< addresses there was no room for */
@@ -78,8 +82,11 @@ typedef struct {
 } mptcp_wanted;
 
 /** What is wanted: an array of mptcp_wanted. */
-apr_array_header_t *mptcp_wanted_now(apr_pool_t *p,
-                                     const mptcp_global_conf *conf);
+apr_array_header_t *mptcp_wanted_now(apr_pool_t *p);
+
+/** The one of an endpoint's address, if the host has it or not; or NULL. */
+const mptcp_wanted *mptcp_wanted_at(const apr_array_header_t *wanted,
+                                    const mptcp_endpoint *ep);
 
 /* ---- missing.c: which lines are not in force, in words ------------------ */
 

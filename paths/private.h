@@ -82,10 +82,6 @@ void mptcp_paths_state_save(const mptcp_paths_state *state, server_rec *s,
 /** A configuration is applied: what was seen of the last one is forgotten. */
 void mptcp_wanted_forget(void);
 
-/** The one of an endpoint's address, if the host has it or not; or NULL. */
-const mptcp_wanted *mptcp_wanted_at(const apr_array_header_t *wanted,
-                                    const mptcp_endpoint *ep);
-
 /** Is an endpoint what is wanted, and has the host its address? */
 int mptcp_is_wanted(const apr_array_header_t *wanted,
                     const mptcp_endpoint *ep);

@@ -62,6 +62,8 @@ static mptcp_wanted *add_wanted(finding *f, int line, const mptcp_endpoint *ep)
     memset(one, 0, sizeof(*one));
     one->endpoint = *ep;
     one->line = line;
+    one->dev = APR_ARRAY_IDX(f->conf->endpoints, line,
+                             mptcp_wanted_endpoint).dev;
     return one;
 }
 
@@ -79,14 +81,14 @@ static int is_address(const struct sockaddr *sa, const mptcp_endpoint *ep)
 }
 
 /* Which interface has the address: the one named, if it is that. */
-static void look_at_interface(finding *f, mptcp_wanted *one, const char *dev)
+static void look_at_interface(finding *f, mptcp_wanted *one)
 {
     const unsigned int up = MPTCP_LINK_UP;
     const struct ifaddrs *ifa;
 
     for (ifa = f->addresses; ifa; ifa = ifa->ifa_next) {
         if (is_address(ifa->ifa_addr, &one->endpoint)) {
-            int is_named = !dev || strcmp(ifa->ifa_name, dev) == 0;
+            int is_named = !one->dev || strcmp(ifa->ifa_name, one->dev) == 0;
             const char *name = apr_pstrdup(f->p, ifa->ifa_name);
 
             one->other_dev = is_named ? NULL : name;
@@ -108,7 +110,7 @@ static void want_address(finding *f, int number,
                    : mptcp_address_try(&one->endpoint);
     if (one->missing == APR_SUCCESS) {
         note_here(number);
-        look_at_interface(f, one, line->dev);
+        look_at_interface(f, one);
     }
     else if (one->missing == EADDRNOTAVAIL && !has_been_here(number)
              && may_be_translated(line)) {
@@ -155,7 +157,7 @@ static void want_interface(finding *f, int number,
             ep->flags = line->endpoint.flags;
             ep->port = line->endpoint.port;
             one = add_wanted(f, number, ep);
-            look_at_interface(f, one, line->dev);
+            look_at_interface(f, one);
         }
     }
     if (!one) {
@@ -188,10 +190,9 @@ static void want_lines(finding *f, int of_interfaces)
     }
 }
 
-apr_array_header_t *mptcp_wanted_now(apr_pool_t *p,
-                                     const mptcp_global_conf *conf)
+apr_array_header_t *mptcp_wanted_now(apr_pool_t *p)
 {
-    finding f = { .p = p, .conf = conf };
+    finding f = { .p = p, .conf = mptcp_global() };
 
     f.wanted = apr_array_make(p, MPTCP_ENDPOINTS_MAX, sizeof(mptcp_wanted));
     if (getifaddrs(&f.addresses) != 0) {

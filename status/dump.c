@@ -61,41 +61,25 @@ static void dump_workers(apr_file_t *out, apr_pool_t *p, const server_rec *s)
                     mptcp_proxy_default(s) ? "MPTCP" : "TCP");
 }
 
-static int is_wanted_address(const apr_array_header_t *wanted,
-                             const mptcp_endpoint *ep)
-{
-    int i;
-
-    for (i = 0; i < wanted->nelts; i++) {
-        if (mptcp_endpoint_same_address(
-                &APR_ARRAY_IDX(wanted, i, mptcp_wanted).endpoint, ep)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* Those of the configuration, and whatever else the kernel has. */
 static void dump_endpoints(apr_file_t *out, const status_report *report)
 {
-    const mptcp_global_conf *conf = mptcp_global();
-    const apr_array_header_t *wanted = mptcp_wanted_now(report->p, conf);
+    const apr_array_header_t *wanted = mptcp_wanted_now(report->p);
     const apr_array_header_t *all = report->paths->endpoints;
     int i;
 
     apr_file_puts("Endpoints:\n", out);
     for (i = 0; i < wanted->nelts; i++) {
         const mptcp_wanted *one = &APR_ARRAY_IDX(wanted, i, mptcp_wanted);
-        const char *dev = APR_ARRAY_IDX(conf->endpoints, one->line,
-                                        mptcp_wanted_endpoint).dev;
 
         apr_file_printf(out, " %s (MPTCPEndpoint)\n",
-                        mptcp_endpoint_text(report->p, &one->endpoint, dev));
+                        mptcp_endpoint_text(report->p, &one->endpoint,
+                                            one->dev));
     }
     for (i = 0; i < all->nelts; i++) {
         const mptcp_endpoint *ep = &APR_ARRAY_IDX(all, i, mptcp_endpoint);
 
-        if (!is_wanted_address(wanted, ep)) {
+        if (!mptcp_wanted_at(wanted, ep)) {
             apr_file_printf(out, " %s (not by MPTCPEndpoint)\n",
                             mptcp_endpoint_text(report->p, ep, NULL));
         }
@@ -104,15 +88,11 @@ static void dump_endpoints(apr_file_t *out, const status_report *report)
 
 static void dump_limits(apr_file_t *out, const status_report *report)
 {
-    static const char *const names[MPTCP_LIMITS] = {
-        [MPTCP_LIMIT_SUBFLOWS] = "subflows",
-        [MPTCP_LIMIT_ADD_ADDR_ACCEPTED] = "add_addr_accepted"
-    };
     int i;
 
     apr_file_puts("Limits:\n", out);
     for (i = 0; i < MPTCP_LIMITS; i++) {
-        apr_file_printf(out, " %s %d (%s)\n", names[i],
+        apr_file_printf(out, " %s %d (%s)\n", mptcp_limit_name(i),
                         report->paths->limits.value[i],
                         status_limit_is_ours(report, i)
                         ? "MPTCPLimits" : "not by MPTCPLimits");

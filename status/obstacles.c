@@ -93,7 +93,7 @@ static void count_endpoints(host_report *r)
 static void add_configured(host_report *r)
 {
     const mptcp_global_conf *conf = mptcp_global();
-    const apr_array_header_t *wanted = mptcp_wanted_now(r->p, conf);
+    const apr_array_header_t *wanted = mptcp_wanted_now(r->p);
     int i;
 
     for (i = 0; i < MPTCP_LIMITS; i++) {
