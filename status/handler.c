@@ -1,8 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * Who asks for the status: SetHandler mptcp-status, and mod_status for a part
- * of its page.
+ * Who asks for the status: SetHandler mptcp-status.
  */
 
 #include "status/private.h"
@@ -10,13 +9,8 @@
 
 #include "apr_lib.h"                    /* apr_isdigit() */
 #include "http_protocol.h"
-#include "mod_status.h"
-
-#include <stdlib.h>
 
 APLOG_USE_MODULE(mptcp);
-
-#define HANDLER "mptcp-status"
 
 /* How many connections a page has that does not say. */
 #define DEFAULT_LIMIT 100
@@ -175,7 +169,7 @@ const char *status_note_handler(cmd_parms *cmd, void *dir_conf,
 {
     mptcp_dir_conf *conf = dir_conf;
 
-    conf->status_handler = strcmp(name, HANDLER) == 0
+    conf->status_handler = strcmp(name, STATUS_HANDLER) == 0
                            && !ap_check_cmd_context(cmd, NOT_IN_HTACCESS);
     return NULL;
 }
@@ -198,7 +192,7 @@ int status_handle(request_rec *r)
     status_report report;
     const char *err;
 
-    if (strcmp(r->handler, HANDLER) != 0) {
+    if (strcmp(r->handler, STATUS_HANDLER) != 0) {
         return DECLINED;
     }
     if (!is_put_here(r)) {
@@ -230,125 +224,5 @@ int status_handle(request_rec *r)
     mptcp_count_page(r->connection);
     status_report_gather(r, &query, &report);
     forms[form](r, &report);
-    return OK;
-}
-
-/* ---- mod_status --------------------------------------------------------- */
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static void add_line(apr_array_header_t *lines, const char *kind, int i,
-                     const char *key, const char *value)
-{
-    APR_ARRAY_PUSH(lines, const char *) = apr_psprintf(lines->pool,
-        "MPTCP%s[%d]%s: %s\n", kind, i, key, value);
-}
-
-static void add_counts(apr_array_header_t *lines, const char *kind,
-                       const apr_array_header_t *list, int has_joins)
-{
-    int i;
-
-    for (i = 0; i < list->nelts; i++) {
-        const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);
-        mptcp_counts counts;
-
-        mptcp_counts_get(one, &counts);
-        add_line(lines, kind, i, "Name", one->name);
-        add_line(lines, kind, i, "MPTCP",
-                 apr_psprintf(lines->pool, "%" APR_UINT64_T_FMT,
-                              counts.mptcp));
-        add_line(lines, kind, i, "Fallback",
-                 apr_psprintf(lines->pool, "%" APR_UINT64_T_FMT,
-                              counts.fallback));
-        add_line(lines, kind, i, "TCP",
-                 apr_psprintf(lines->pool, "%" APR_UINT64_T_FMT,
-                              counts.tcp));
-        if (has_joins) {
-            add_line(lines, kind, i, "Joins",
-                     apr_psprintf(lines->pool, "%" APR_UINT64_T_FMT,
-                                  counts.joins));
-        }
-    }
-}
-
-/* ?auto: lines in the order of their keys, the same ones each time. */
-static void auto_section(request_rec *r)
-{
-    apr_array_header_t *lines = apr_array_make(r->pool, 32,
-                                               sizeof(const char *));
-    int i;
-
-    add_counts(lines, "Listener", mptcp_counted_all(MPTCP_COUNTER_LISTENER),
-               1);
-    add_counts(lines, "Worker", mptcp_counted_all(MPTCP_COUNTER_WORKER), 0);
-    qsort(lines->elts, lines->nelts, sizeof(const char *), by_text);
-    for (i = 0; i < lines->nelts; i++) {
-        ap_rputs(APR_ARRAY_IDX(lines, i, const char *), r);
-    }
-}
-
-/* Does a section of the configuration say SetHandler mptcp-status? */
-static int sets_handler(apr_pool_t *p, const ap_directive_t *section)
-{
-    const ap_directive_t *line;
-
-    for (line = section->first_child; line; line = line->next) {
-        const char *args = line->args;
-
-        if (ap_cstr_casecmp(line->directive, "SetHandler") == 0
-            && strcmp(ap_getword_conf(p, &args), HANDLER) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/*
- * Where the page is: the first <Location> of the main server, or of this
- * virtual host, that sets the handler; or NULL.  The lines are there as long
- * as the configuration; mod_info shows them, too.
- */
-static const char *find_page(apr_pool_t *p, const ap_directive_t *line,
-                             const server_rec *s)
-{
-    const char *found = NULL;
-
-    for (; line && !found; line = line->next) {
-        const char *args = line->args;
-
-        if (ap_cstr_casecmp(line->directive, "<Location") == 0
-            && sets_handler(p, line)) {
-            char *path = ap_getword_conf(p, &args);
-            const apr_size_t length = strlen(path);
-
-            if (length && path[length - 1] == '>') {
-                path[length - 1] = '\0';
-            }
-            found = *path == '/' ? path : NULL;
-        }
-        else if (ap_cstr_casecmp(line->directive, "<VirtualHost") == 0
-                 && s->defn_name && line->filename
-                 && (int)s->defn_line_number == line->line_num
-                 && strcmp(s->defn_name, line->filename) == 0) {
-            found = find_page(p, line->first_child, s);
-        }
-    }
-    return found;
-}
-
-int status_add_section(request_rec *r, int flags)
-{
-    if (mptcp_counted_since()) {
-        if (flags & AP_STATUS_SHORT) {
-            auto_section(r);
-        }
-        else {
-            status_html_section(r, find_page(r->pool, ap_conftree, r->server));
-        }
-    }
     return OK;
 }

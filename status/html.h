@@ -45,6 +45,12 @@ const char *html_span(apr_pool_t *p, apr_interval_time_t time);
 /** What was sent again, in percent of what was sent; "0 %", "0.31 %". */
 const char *html_percent(apr_pool_t *p, apr_uint64_t part, apr_uint64_t all);
 
+/** Was there a connection? */
+int html_is_used(const mptcp_counts *counts);
+
+/** A worker of no name in the configuration is shown once there was one. */
+int html_is_of_interest(const mptcp_counted *one, const mptcp_counts *counts);
+
 /** A column of a table. */
 typedef struct {
     const char *heading;

@@ -1,8 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 
 /*
- * What is configured, and counted, on the status page; and the part of
- * mod_status's page.
+ * What is configured, and counted, on the status page.
  */
 
 #include "status/html.h"
@@ -29,18 +28,6 @@ static const html_column worker_columns[] = {
     { "plain TCP", "number", NULL },
     { NULL, NULL, NULL }
 };
-
-/* A worker of no name in the configuration is shown once there was one. */
-static int is_of_interest(const mptcp_counted *one, const mptcp_counts *counts)
-{
-    return strcmp(one->name, MPTCP_COUNTER_OTHER) != 0
-           || counts->mptcp || counts->fallback || counts->tcp;
-}
-
-static int is_unused(const mptcp_counts *counts)
-{
-    return !(counts->mptcp || counts->fallback || counts->tcp);
-}
 
 static void write_counts(request_rec *r, const html_column *columns,
                          const mptcp_counted *one, const mptcp_counts *counts,
@@ -101,8 +88,8 @@ static void write_workers(request_rec *r, const status_report *report)
         mptcp_counts counts;
 
         mptcp_counts_get(one, &counts);
-        if (is_of_interest(one, &counts)
-            && (!is_unused(&counts) || ++unused <= UNUSED_SHOWN)) {
+        if (html_is_of_interest(one, &counts)
+            && (html_is_used(&counts) || ++unused <= UNUSED_SHOWN)) {
             write_counts(r, worker_columns, one, &counts, "");
         }
     }
@@ -173,48 +160,4 @@ void html_configured(request_rec *r, const status_report *report)
     write_workers(r, report);
     write_path_manager(r, report);
     ap_rputs("</div>\n", r);
-}
-
-/* ---- mod_status --------------------------------------------------------- */
-
-static void section_table(request_rec *r, const char *heading,
-                          const apr_array_header_t *list, int has_joins)
-{
-    int i;
-
-    if (list->nelts == 0) {
-        return;
-    }
-    ap_rvputs(r, "<table border=\"0\"><tr><th>", heading, "</th><th>MPTCP</th>"
-              "<th>Fallback</th><th>TCP</th>",
-              has_joins ? "<th>Joins</th>" : "", "</tr>\n", NULL);
-    for (i = 0; i < list->nelts; i++) {
-        const mptcp_counted *one = &APR_ARRAY_IDX(list, i, mptcp_counted);
-        mptcp_counts counts;
-
-        mptcp_counts_get(one, &counts);
-        if (!is_of_interest(one, &counts)) {
-            continue;
-        }
-        ap_rprintf(r, "<tr><td>%s</td><td>%" APR_UINT64_T_FMT "</td><td>%"
-                   APR_UINT64_T_FMT "</td><td>%" APR_UINT64_T_FMT "</td>",
-                   html_text(r, one->name), counts.mptcp, counts.fallback,
-                   counts.tcp);
-        if (has_joins) {
-            ap_rprintf(r, "<td>%" APR_UINT64_T_FMT "</td>", counts.joins);
-        }
-        ap_rputs("</tr>\n", r);
-    }
-    ap_rputs("</table>\n", r);
-}
-
-void status_html_section(request_rec *r, const char *page)
-{
-    ap_rputs("<hr />\n<h1>Multipath TCP</h1>\n", r);
-    if (page) {
-        ap_rvputs(r, "<p><a href=\"", html_text(r, page),
-                  "\">Paths and connections</a></p>\n", NULL);
-    }
-    section_table(r, "Listener", mptcp_counted_all(MPTCP_COUNTER_LISTENER), 1);
-    section_table(r, "Backend", mptcp_counted_all(MPTCP_COUNTER_WORKER), 0);
 }

@@ -75,6 +75,19 @@ const char *html_percent(apr_pool_t *p, apr_uint64_t part, apr_uint64_t all)
                         percent);
 }
 
+/* ---- what is counted ---------------------------------------------------- */
+
+int html_is_used(const mptcp_counts *counts)
+{
+    return counts->mptcp || counts->fallback || counts->tcp;
+}
+
+int html_is_of_interest(const mptcp_counted *one, const mptcp_counts *counts)
+{
+    return strcmp(one->name, MPTCP_COUNTER_OTHER) != 0
+           || html_is_used(counts);
+}
+
 /* ---- tables, paths and links -------------------------------------------- */
 
 void html_begin_table(request_rec *r, const char *class,

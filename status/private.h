@@ -10,6 +10,9 @@
 
 #include "status/status.h"
 
+/** The handler that shows it: SetHandler mptcp-status. */
+#define STATUS_HANDLER "mptcp-status"
+
 /* ---- live.c: live connections ------------------------------------------- */
 
 /** Text of an address with its port: "[fe80::1]:65535". */
@@ -363,11 +366,5 @@ const char *status_utf8(apr_pool_t *p, const char *text);
 
 /** The page's style sheet or script. */
 int status_asset(request_rec *r, int is_script);
-
-/**
- * A part of mod_status's page.
- * @param page Where the whole page is, or NULL
- */
-void status_html_section(request_rec *r, const char *page);
 
 #endif /* MPTCP_STATUS_PRIVATE_H */

@@ -54,6 +54,8 @@ const char *status_note_handler(cmd_parms *cmd, void *dir_conf,
 /** handler: SetHandler mptcp-status. */
 int status_handle(request_rec *r);
 
+/* ---- mod_status.c: the part of mod_status's page ------------------------ */
+
 /** status_hook of mod_status: its page gets a part. */
 int status_add_section(request_rec *r, int flags);
 
