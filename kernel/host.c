@@ -54,9 +54,7 @@ static int read_host_address(struct nl_msg *msg, void *into)
     /* IFA_ADDRESS is the other end, if the interface is a tunnel */
     address = attr[IFA_LOCAL] ? attr[IFA_LOCAL] : attr[IFA_ADDRESS];
     if (!address
-        || nla_len(address) < (ifa->ifa_family == AF_INET
-                               ? (int)sizeof(struct in_addr)
-                               : (int)sizeof(struct in6_addr))) {
+        || nla_len(address) < (int)mptcp_address_length(ifa->ifa_family)) {
         return 1;
     }
     ep = apr_array_push(reader->addresses);
@@ -64,8 +62,7 @@ static int read_host_address(struct nl_msg *msg, void *into)
     ep->family = ifa->ifa_family;
     ep->ifindex = reader->ifindex;
     memcpy(&ep->address, nla_data(address),
-           ep->family == AF_INET ? sizeof(ep->address.v4)
-                                 : sizeof(ep->address.v6));
+           mptcp_address_length(ep->family));
     return 1;
 }
 

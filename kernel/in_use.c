@@ -41,11 +41,9 @@ typedef struct {
 
 static int ends_at(const mptcp_end *end, const mptcp_endpoint *ep)
 {
-    const void *address = ep->family == AF_INET
-                          ? (const void *)&ep->address.v4 : &ep->address.v6;
-
     return end->family == ep->family
-           && memcmp(end->address, address, mptcp_end_length(end)) == 0
+           && memcmp(end->address, &ep->address,
+                     mptcp_address_length(ep->family)) == 0
            && (!ep->port || end->port == ep->port);
 }
 

@@ -88,6 +88,18 @@ const char *mptcp_refusal_text(apr_status_t status);
  */
 int mptcp_sysctl_number(apr_pool_t *p, const char *name);
 
+/* ---- address.c: addresses as bytes -------------------------------------- */
+
+/** How many bytes an address has: 4 of AF_INET, 16 of AF_INET6. */
+apr_size_t mptcp_address_length(int family);
+
+/**
+ * The bytes of an address, in network order.
+ * @param sa May be NULL
+ * @return NULL: it is of another family
+ */
+const void *mptcp_address_bytes(const struct sockaddr *sa);
+
 /* ---- connection.c: what the kernel says of one connection --------------- */
 
 /**
@@ -255,9 +267,6 @@ typedef struct {
     unsigned char address[16];          /**< network order */
     apr_port_t port;                    /**< host order */
 } mptcp_end;
-
-/** How many bytes the address of an end has. */
-apr_size_t mptcp_end_length(const mptcp_end *end);
 
 /** A socket that the kernel lists; for the time of the call that gets it. */
 typedef struct {

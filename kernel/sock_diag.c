@@ -103,17 +103,6 @@ typedef struct {
 
 /* ---- what the kernel answers -------------------------------------------- */
 
-static apr_size_t address_length(int family)
-{
-    return family == AF_INET ? sizeof(struct in_addr)
-                             : sizeof(struct in6_addr);
-}
-
-apr_size_t mptcp_end_length(const mptcp_end *end)
-{
-    return address_length(end->family);
-}
-
 static void set_end(mptcp_end *end, int family, const void *address,
                     apr_uint16_t port)
 {
@@ -126,7 +115,7 @@ static void set_end(mptcp_end *end, int family, const void *address,
     }
     end->family = family;
     end->port = ntohs(port);
-    memcpy(end->address, address, address_length(family));
+    memcpy(end->address, address, mptcp_address_length(family));
 }
 
 /* An attribute's data, as much as both have room for; the rest is zero. */

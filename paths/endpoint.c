@@ -196,10 +196,8 @@ int mptcp_endpoint_same_address(const mptcp_endpoint *a,
 {
     return a->family == b->family && a->family != AF_UNSPEC
            && a->port == b->port
-           && (a->family == AF_INET
-               ? memcmp(&a->address.v4, &b->address.v4, sizeof(a->address.v4))
-               : memcmp(&a->address.v6, &b->address.v6, sizeof(a->address.v6)))
-              == 0;
+           && memcmp(&a->address, &b->address,
+                     mptcp_address_length(a->family)) == 0;
 }
 
 static int same_endpoint(const mptcp_endpoint *a, const mptcp_endpoint *b)

@@ -69,15 +69,9 @@ static mptcp_wanted *add_wanted(finding *f, int line, const mptcp_endpoint *ep)
 
 static int is_address(const struct sockaddr *sa, const mptcp_endpoint *ep)
 {
-    if (!sa || sa->sa_family != ep->family) {
-        return 0;
-    }
-    return ep->family == AF_INET
-           ? memcmp(&((const struct sockaddr_in *)(const void *)sa)->sin_addr,
-                    &ep->address.v4, sizeof(ep->address.v4)) == 0
-           : memcmp(&((const struct sockaddr_in6 *)(const void *)sa)
-                        ->sin6_addr, &ep->address.v6, sizeof(ep->address.v6))
-             == 0;
+    return sa && sa->sa_family == ep->family
+           && memcmp(mptcp_address_bytes(sa), &ep->address,
+                     mptcp_address_length(ep->family)) == 0;
 }
 
 /* Which interface has the address: the one named, if it is that. */

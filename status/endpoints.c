@@ -10,19 +10,11 @@
 
 #include <net/if.h>
 
-/* The interface that has an endpoint's address, or NULL. */
-static const status_interface *interface_at(apr_hash_t *interfaces,
-                                            const mptcp_endpoint *ep)
-{
-    return apr_hash_get(interfaces, &ep->address,
-                        ep->family == AF_INET ? sizeof(ep->address.v4)
-                                              : sizeof(ep->address.v6));
-}
-
 status_endpoint status_endpoint_state(apr_hash_t *interfaces,
                                       const mptcp_endpoint *ep)
 {
-    const status_interface *on = interface_at(interfaces, ep);
+    const status_interface *on = status_interface_at(
+        interfaces, ep->family, &ep->address);
     char name[IF_NAMESIZE];
 
     if (ep->ifindex && !if_indextoname(ep->ifindex, name)) {
@@ -76,7 +68,8 @@ static void check_place(status_report *report, const mptcp_endpoint *ep)
     const char *address = mptcp_endpoint_address(report->p, ep);
     const char *role = ep->flags & MPTCP_PM_ADDR_FLAG_SIGNAL
                        ? "announced to clients" : "an endpoint";
-    const status_interface *on = interface_at(report->interfaces, ep);
+    const status_interface *on = status_interface_at(
+        report->interfaces, ep->family, &ep->address);
 
     if (mptcp_endpoint_is_ours(report->s->process, ep)) {
         return;

@@ -25,9 +25,6 @@
 
 #include "status/private.h"
 
-#include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netlink/netlink.h>            /* nl_socket_free() */
 
 /* After so long what has come is what is shown. */
@@ -48,25 +45,6 @@ typedef struct {
     apr_time_t deadline;
 } live_reader;
 
-/* ---- addresses ---------------------------------------------------------- */
-
-const char *status_address_text(const mptcp_end *end,
-                              char text[STATUS_ADDRESS_LEN])
-{
-    return inet_ntop(end->family, end->address, text, STATUS_ADDRESS_LEN);
-}
-
-const char *status_end_text(const mptcp_end *end,
-                            char text[STATUS_ADDRESS_LEN])
-{
-    char address[STATUS_ADDRESS_LEN];
-
-    apr_snprintf(text, STATUS_ADDRESS_LEN,
-                 end->family == AF_INET6 ? "[%s]:%d" : "%s:%d",
-                 status_address_text(end, address), (int)end->port);
-    return text;
-}
-
 static int compare_ends(const mptcp_end *a, const mptcp_end *b)
 {
     int difference = a->family - b->family;
@@ -75,47 +53,6 @@ static int compare_ends(const mptcp_end *a, const mptcp_end *b)
         difference = memcmp(a->address, b->address, sizeof(a->address));
     }
     return difference ? difference : (int)a->port - (int)b->port;
-}
-
-/* An address's bytes and their number, or NULL: it is of another family. */
-static const void *address_of(const struct sockaddr *sa, apr_size_t *length)
-{
-    if (sa && sa->sa_family == AF_INET) {
-        *length = sizeof(struct in_addr);
-        return &((const struct sockaddr_in *)(const void *)sa)->sin_addr;
-    }
-    if (sa && sa->sa_family == AF_INET6) {
-        *length = sizeof(struct in6_addr);
-        return &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
-    }
-    return NULL;
-}
-
-/* Without them none is named. */
-apr_hash_t *status_interfaces_read(apr_pool_t *p)
-{
-    const unsigned int up = MPTCP_LINK_UP;
-    apr_hash_t *interfaces = apr_hash_make(p);
-    struct ifaddrs *list, *ifa;
-
-    if (getifaddrs(&list) != 0) {
-        return interfaces;
-    }
-    for (ifa = list; ifa; ifa = ifa->ifa_next) {
-        apr_size_t length;
-        const void *address = address_of(ifa->ifa_addr, &length);
-
-        if (address) {
-            status_interface *one = apr_palloc(p, sizeof(*one));
-
-            one->name = apr_pstrdup(p, ifa->ifa_name);
-            one->is_down = (ifa->ifa_flags & up) != up;
-            apr_hash_set(interfaces, apr_pmemdup(p, address, length), length,
-                         one);
-        }
-    }
-    freeifaddrs(list);
-    return interfaces;
 }
 
 const char *status_connection_at(const status_connection *c)
@@ -132,7 +69,7 @@ const mptcp_counted *status_listener_at(const mptcp_end *local)
     memset(&sa, 0, sizeof(sa));
     sa.family = local->family;
     sa.port = local->port;
-    sa.ipaddr_len = mptcp_end_length(local);
+    sa.ipaddr_len = mptcp_address_length(local->family);
     sa.ipaddr_ptr = (void *)local->address;
     return mptcp_counted_listener(&sa);
 }
@@ -198,8 +135,8 @@ static int take_connection(const mptcp_socket *found, void *baton)
     live_reader *reader = baton;
     const mptcp_counted *listener = NULL;
     const mptcp_counted *worker = mptcp_counted_peer(
-        reader->peers, found->remote.address, mptcp_end_length(&found->remote),
-        found->remote.port);
+        reader->peers, found->remote.address,
+        mptcp_address_length(found->remote.family), found->remote.port);
     status_connection *c;
 
     if (!worker) {
@@ -267,8 +204,8 @@ static void add_to_sums(status_connection *c, const mptcp_socket *s)
 static void set_interface(live_reader *reader, status_subflow *subflow)
 {
     const mptcp_end *local = &subflow->socket.local;
-    const status_interface *one = apr_hash_get(
-        reader->interfaces, local->address, mptcp_end_length(local));
+    const status_interface *one = status_interface_at(
+        reader->interfaces, local->family, local->address);
 
     if (one) {
         subflow->interface = one->name;

@@ -156,14 +156,8 @@ static void endpoint_of(const struct ifaddrs *ifa, mptcp_endpoint *ep)
 {
     memset(ep, 0, sizeof(*ep));
     ep->family = ifa->ifa_addr->sa_family;
-    if (ep->family == AF_INET) {
-        ep->address.v4 = ((const struct sockaddr_in *)
-                          (const void *)ifa->ifa_addr)->sin_addr;
-    }
-    else {
-        ep->address.v6 = ((const struct sockaddr_in6 *)
-                          (const void *)ifa->ifa_addr)->sin6_addr;
-    }
+    memcpy(&ep->address, mptcp_address_bytes(ifa->ifa_addr),
+           mptcp_address_length(ep->family));
     ep->flags = MPTCP_PM_ADDR_FLAG_SIGNAL;
 }
 
@@ -234,7 +228,7 @@ static int port_takes_joins(apr_port_t port, const mptcp_endpoint *ep)
     mptcp_end at = { .family = ep->family, .port = port };
     const mptcp_counted *one;
 
-    memcpy(at.address, &ep->address, mptcp_end_length(&at));
+    memcpy(at.address, &ep->address, mptcp_address_length(at.family));
     one = status_listener_at(&at);
     return one && one->is_mptcp;
 }

@@ -40,9 +40,8 @@ static gathered_path *get_path(apr_hash_t *paths, const status_report *report,
     gathered_path *one = apr_hash_get(paths, &key, sizeof(key));
 
     if (!one) {
-        const status_interface *on = apr_hash_get(report->interfaces,
-                                                  local->address,
-                                                  mptcp_end_length(local));
+        const status_interface *on = status_interface_at(
+            report->interfaces, local->family, local->address);
 
         one = apr_pcalloc(report->p, sizeof(*one));
         one->rtts = apr_array_make(report->p, 8, sizeof(apr_uint32_t));
@@ -100,7 +99,8 @@ static void add_endpoints(apr_hash_t *paths, const status_report *report)
         }
         memset(&local, 0, sizeof(local));
         local.family = ep->family;
-        memcpy(local.address, &ep->address, mptcp_end_length(&local));
+        memcpy(local.address, &ep->address,
+               mptcp_address_length(ep->family));
         if (report->listeners->nelts
             && (ep->flags & MPTCP_PM_ADDR_FLAG_SIGNAL)) {
             get_path(paths, report, &local, 0);

@@ -13,10 +13,16 @@
 /** The handler that shows it: SetHandler mptcp-status. */
 #define STATUS_HANDLER "mptcp-status"
 
-/* ---- live.c: live connections ------------------------------------------- */
+/* ---- addresses.c: addresses in words, and their interfaces -------------- */
 
 /** Text of an address with its port: "[fe80::1]:65535". */
 #define STATUS_ADDRESS_LEN (INET6_ADDRSTRLEN + 8)
+
+/** An end's address, or address and port; into, and returns, the buffer. */
+const char *status_address_text(const mptcp_end *end,
+                                char text[STATUS_ADDRESS_LEN]);
+const char *status_end_text(const mptcp_end *end,
+                            char text[STATUS_ADDRESS_LEN]);
 
 /** An interface that has an address of this host. */
 typedef struct {
@@ -24,8 +30,20 @@ typedef struct {
     int is_down;                        /**< it has no link */
 } status_interface;
 
-/** This host's interfaces by their addresses, 4 or 16 bytes. */
+/**
+ * This host's interfaces, status_interface, by their addresses, 4 or 16 bytes;
+ * without any where the kernel does not say.
+ */
 apr_hash_t *status_interfaces_read(apr_pool_t *p);
+
+/**
+ * The one that has an address, or NULL.
+ * @param address In network order
+ */
+const status_interface *status_interface_at(apr_hash_t *interfaces, int family,
+                                            const void *address);
+
+/* ---- live.c: live connections ------------------------------------------- */
 
 /** Idle is what has sent and received nothing for so long, in ms. */
 #define STATUS_IDLE_AFTER 5000
@@ -91,12 +109,6 @@ void status_live_read(apr_pool_t *p, int other_ports,
 
 /** Why nothing is known of live connections, and what to do. */
 const char *status_live_refusal_text(apr_pool_t *p, apr_status_t status);
-
-/** An end's address, or address and port; into, and returns, the buffer. */
-const char *status_address_text(const mptcp_end *end,
-                                char text[STATUS_ADDRESS_LEN]);
-const char *status_end_text(const mptcp_end *end,
-                            char text[STATUS_ADDRESS_LEN]);
 
 /* ---- troubles.c: the list of what is wrong ------------------------------ */
 

@@ -6,9 +6,11 @@
  * datagrams of kernel.h.
  */
 
+#include "kernel/address.c"
 #include "kernel/connection.c"
 #include "kernel/netlink.c"
 #include "kernel/sock_diag.c"
+#include "status/addresses.c"
 #include "status/live.c"
 
 #include "fuzz.h"

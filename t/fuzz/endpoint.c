@@ -8,6 +8,7 @@
  * MPTCPLimits.
  */
 
+#include "kernel/address.c"
 #include "paths/endpoint.c"
 
 #include "fuzz.h"

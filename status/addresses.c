@@ -1,0 +1,59 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
+/*
+ * Addresses in words, and which interfaces of this host have them.
+ */
+
+#include "status/private.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+
+const char *status_address_text(const mptcp_end *end,
+                                char text[STATUS_ADDRESS_LEN])
+{
+    return inet_ntop(end->family, end->address, text, STATUS_ADDRESS_LEN);
+}
+
+const char *status_end_text(const mptcp_end *end,
+                            char text[STATUS_ADDRESS_LEN])
+{
+    char address[STATUS_ADDRESS_LEN];
+
+    apr_snprintf(text, STATUS_ADDRESS_LEN,
+                 end->family == AF_INET6 ? "[%s]:%d" : "%s:%d",
+                 status_address_text(end, address), (int)end->port);
+    return text;
+}
+
+apr_hash_t *status_interfaces_read(apr_pool_t *p)
+{
+    const unsigned int up = MPTCP_LINK_UP;
+    apr_hash_t *interfaces = apr_hash_make(p);
+    struct ifaddrs *list, *ifa;
+
+    if (getifaddrs(&list) != 0) {
+        return interfaces;
+    }
+    for (ifa = list; ifa; ifa = ifa->ifa_next) {
+        const void *address = mptcp_address_bytes(ifa->ifa_addr);
+
+        if (address) {
+            apr_size_t length = mptcp_address_length(ifa->ifa_addr->sa_family);
+            status_interface *one = apr_palloc(p, sizeof(*one));
+
+            one->name = apr_pstrdup(p, ifa->ifa_name);
+            one->is_down = (ifa->ifa_flags & up) != up;
+            apr_hash_set(interfaces, apr_pmemdup(p, address, length), length,
+                         one);
+        }
+    }
+    freeifaddrs(list);
+    return interfaces;
+}
+
+const status_interface *status_interface_at(apr_hash_t *interfaces, int family,
+                                            const void *address)
+{
+    return apr_hash_get(interfaces, address, mptcp_address_length(family));
+}
