@@ -235,7 +235,5 @@ AP_DECLARE_MODULE(mptcp) = {
     mptcp_merge_server_conf,            /* merge per-server config */
     directives,
     register_hooks,
-#ifdef AP_MODULE_FLAG_NONE              /* since 2.4.30 */
     AP_MODULE_FLAG_NONE
-#endif
 };

@@ -36,13 +36,16 @@ extern module AP_MODULE_DECLARE_DATA mptcp_module
 /** A flag that no directive has set. */
 #define MPTCP_UNSET (-1)
 
-/** An endpoint that MPTCPEndpoint asks for. */
+/** A line of MPTCPEndpoint. */
 typedef struct {
-    /** ifindex is 0: the interface is looked up when it is applied */
+    /**
+     * AF_UNSPEC: any that the interface has; ifindex is 0: it is looked up
+     * when the line is applied
+     */
     mptcp_endpoint endpoint;
     /** interface name, or NULL */
     const char *dev;
-} mptcp_wanted_endpoint;
+} mptcp_endpoint_line;
 
 /*
  * What directives say, and nothing else: what came of it is kept by the room
@@ -60,7 +63,7 @@ typedef struct {
     int fallback;
     /** multipathtcp=, for all servers: by worker->s, see proxy/workers.c */
     apr_hash_t *worker_settings;
-    /** MPTCPEndpoint: mptcp_wanted_endpoint */
+    /** MPTCPEndpoint: mptcp_endpoint_line */
     apr_array_header_t *endpoints;
     /** MPTCPLimits */
     mptcp_limits limits;

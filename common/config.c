@@ -22,7 +22,7 @@ static mptcp_global_conf *create_global_conf(apr_pool_t *p)
     conf->listen_default = 0;
     conf->fallback = 1;
     conf->worker_settings = apr_hash_make(p);
-    conf->endpoints = apr_array_make(p, 2, sizeof(mptcp_wanted_endpoint));
+    conf->endpoints = apr_array_make(p, 2, sizeof(mptcp_endpoint_line));
     conf->limits.value[MPTCP_LIMIT_SUBFLOWS] = MPTCP_LIMIT_UNSET;
     conf->limits.value[MPTCP_LIMIT_ADD_ADDR_ACCEPTED] = MPTCP_LIMIT_UNSET;
     return conf;

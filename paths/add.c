@@ -226,10 +226,7 @@ static int is_to_be_added(const mptcp_paths_work *work,
 {
     return !work->follows || one->missing
            || line_note[one->line].refused != APR_SUCCESS
-           || line_note[one->line].is_anothers
-           || APR_ARRAY_IDX(mptcp_global()->endpoints, one->line,
-                            mptcp_wanted_endpoint).endpoint.family
-              == AF_UNSPEC;
+           || line_note[one->line].is_anothers || one->is_of_interface;
 }
 
 void mptcp_add_expect(const mptcp_paths_work *work,

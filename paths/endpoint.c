@@ -108,7 +108,7 @@ static const char *parse_address(const char *text, mptcp_endpoint *ep)
 
 /* The words behind the address; returns NULL or what is wrong with one. */
 static const char *parse_words(apr_pool_t *p, int argc, char *const argv[],
-                               mptcp_wanted_endpoint *wanted)
+                               mptcp_endpoint_line *wanted)
 {
     mptcp_endpoint *ep = &wanted->endpoint;
     int id = -1, i;
@@ -249,15 +249,15 @@ mptcp_endpoint_find_address(const apr_array_header_t *eps,
 }
 
 static const char *check_others(apr_pool_t *p,
-                                const mptcp_wanted_endpoint *wanted,
+                                const mptcp_endpoint_line *wanted,
                                 const apr_array_header_t *others)
 {
     const mptcp_endpoint *ep = &wanted->endpoint;
     int i;
 
     for (i = 0; i < others->nelts; i++) {
-        const mptcp_wanted_endpoint *line
-            = &APR_ARRAY_IDX(others, i, mptcp_wanted_endpoint);
+        const mptcp_endpoint_line *line
+            = &APR_ARRAY_IDX(others, i, mptcp_endpoint_line);
         const mptcp_endpoint *other = &line->endpoint;
 
         if (ep->family == AF_UNSPEC && other->family == AF_UNSPEC
@@ -294,7 +294,7 @@ const char *mptcp_endpoint_directive(cmd_parms *cmd, void *dummy,
                                      int argc, char *const argv[])
 {
     mptcp_global_conf *conf = mptcp_global();
-    mptcp_wanted_endpoint wanted;
+    mptcp_endpoint_line wanted;
     const char *err = ap_check_cmd_context(cmd, GLOBAL_ONLY), *what;
     int is_interface;
 
@@ -348,7 +348,7 @@ const char *mptcp_endpoint_directive(cmd_parms *cmd, void *dummy,
                      "to itself; write an address that clients can reach",
                      cmd->cmd->name, what);
     }
-    APR_ARRAY_PUSH(conf->endpoints, mptcp_wanted_endpoint) = wanted;
+    APR_ARRAY_PUSH(conf->endpoints, mptcp_endpoint_line) = wanted;
     return NULL;
 }
 
@@ -400,7 +400,7 @@ int mptcp_endpoint_asked_for(apr_uint32_t flag)
     int i;
 
     for (i = 0; i < lines->nelts; i++) {
-        if (APR_ARRAY_IDX(lines, i, mptcp_wanted_endpoint).endpoint.flags
+        if (APR_ARRAY_IDX(lines, i, mptcp_endpoint_line).endpoint.flags
             & flag) {
             return 1;
         }

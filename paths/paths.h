@@ -74,6 +74,7 @@ typedef struct {
     mptcp_endpoint endpoint;            /**< AF_UNSPEC: of an interface */
     int line;                           /**< its place in the configuration */
     const char *dev;                    /**< the interface named there */
+    int is_of_interface;                /**< for all addresses of that */
     apr_status_t missing;               /**< why the host has none of it */
     int is_translated;                  /**< it may be a router's */
     int left_out;                       /**< addresses there was no room for */
@@ -81,7 +82,7 @@ typedef struct {
     const char *down_dev;               /**< which has it, and is down */
 } mptcp_wanted;
 
-/** What is wanted: an array of mptcp_wanted. */
+/** What is wanted: an array of mptcp_wanted.  By children's threads, too. */
 apr_array_header_t *mptcp_wanted_now(apr_pool_t *p);
 
 /** The one of an endpoint's address, if the host has it or not; or NULL. */

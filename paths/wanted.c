@@ -45,7 +45,7 @@ typedef struct {
 } finding;
 
 /* May the address be another's, which a router translates? */
-static int may_be_translated(const mptcp_wanted_endpoint *line)
+static int may_be_translated(const mptcp_endpoint_line *line)
 {
     const apr_uint32_t flags = line->endpoint.flags;
 
@@ -57,13 +57,15 @@ static int may_be_translated(const mptcp_wanted_endpoint *line)
 
 static mptcp_wanted *add_wanted(finding *f, int line, const mptcp_endpoint *ep)
 {
+    const mptcp_endpoint_line *written
+        = &APR_ARRAY_IDX(f->conf->endpoints, line, mptcp_endpoint_line);
     mptcp_wanted *one = apr_array_push(f->wanted);
 
     memset(one, 0, sizeof(*one));
     one->endpoint = *ep;
     one->line = line;
-    one->dev = APR_ARRAY_IDX(f->conf->endpoints, line,
-                             mptcp_wanted_endpoint).dev;
+    one->dev = written->dev;
+    one->is_of_interface = written->endpoint.family == AF_UNSPEC;
     return one;
 }
 
@@ -95,7 +97,7 @@ static void look_at_interface(finding *f, mptcp_wanted *one)
 }
 
 static void want_address(finding *f, int number,
-                         const mptcp_wanted_endpoint *line, int ifindex)
+                         const mptcp_endpoint_line *line, int ifindex)
 {
     mptcp_wanted *one = add_wanted(f, number, &line->endpoint);
 
@@ -121,7 +123,7 @@ static int has_line(const mptcp_global_conf *conf, const mptcp_endpoint *ep)
     for (i = 0; i < conf->endpoints->nelts; i++) {
         if (mptcp_endpoint_same_address(
                 ep, &APR_ARRAY_IDX(conf->endpoints, i,
-                                   mptcp_wanted_endpoint).endpoint)) {
+                                   mptcp_endpoint_line).endpoint)) {
             return 1;
         }
     }
@@ -130,7 +132,7 @@ static int has_line(const mptcp_global_conf *conf, const mptcp_endpoint *ep)
 
 /* All addresses of an interface, as long as there is room. */
 static void want_interface(finding *f, int number,
-                           const mptcp_wanted_endpoint *line, int ifindex)
+                           const mptcp_endpoint_line *line, int ifindex)
 {
     apr_array_header_t *addresses;
     mptcp_wanted *one = NULL;
@@ -168,8 +170,8 @@ static void want_lines(finding *f, int of_interfaces)
     int i;
 
     for (i = 0; i < f->conf->endpoints->nelts; i++) {
-        const mptcp_wanted_endpoint *line
-            = &APR_ARRAY_IDX(f->conf->endpoints, i, mptcp_wanted_endpoint);
+        const mptcp_endpoint_line *line
+            = &APR_ARRAY_IDX(f->conf->endpoints, i, mptcp_endpoint_line);
         int ifindex = line->dev ? (int)if_nametoindex(line->dev) : 0;
 
         if ((line->endpoint.family == AF_UNSPEC) != of_interfaces) {

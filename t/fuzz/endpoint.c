@@ -42,7 +42,7 @@ static mptcp_global_conf *new_conf(apr_pool_t *p)
 {
     mptcp_global_conf *conf = apr_pcalloc(p, sizeof(*conf));
 
-    conf->endpoints = apr_array_make(p, 2, sizeof(mptcp_wanted_endpoint));
+    conf->endpoints = apr_array_make(p, 2, sizeof(mptcp_endpoint_line));
     conf->limits.value[0] = conf->limits.value[1] = MPTCP_LIMIT_UNSET;
     return conf;
 }
@@ -74,9 +74,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MUST(conf->endpoints->nelts <= MPTCP_ENDPOINTS_MAX);
     now = again;
     for (i = 0; i < conf->endpoints->nelts; i++) {
-        const mptcp_wanted_endpoint *one
-            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_wanted_endpoint);
-        const mptcp_wanted_endpoint *other;
+        const mptcp_endpoint_line *one
+            = &APR_ARRAY_IDX(conf->endpoints, i, mptcp_endpoint_line);
+        const mptcp_endpoint_line *other;
 
         /* the log does not quote the name of an interface */
         if (one->dev && strpbrk(one->dev, "\"'\\")) {
@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(call(&cmd, mptcp_endpoint_text(p, &one->endpoint, one->dev),
                   mptcp_endpoint_directive) == NULL);
         other = &APR_ARRAY_IDX(again->endpoints, kept++,
-                               mptcp_wanted_endpoint);
+                               mptcp_endpoint_line);
         MUST(memcmp(&other->endpoint, &one->endpoint,
                     sizeof(one->endpoint)) == 0);
         MUST(one->dev ? other->dev && !strcmp(other->dev, one->dev)
