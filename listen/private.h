@@ -152,6 +152,19 @@ void mptcp_listener_part_twins(process_rec *process, apr_pool_t *ptemp);
 const ap_listen_rec *mptcp_listener_steer(process_rec *process,
                                           apr_pool_t *ptemp);
 
+/* ---- steering.c: which of two sockets gets a connection ----------------- */
+
+/**
+ * Tell the kernel which member of a group of listening sockets gets new
+ * connections, in place of what it has been told before.  Members have numbers
+ * from 0, in the order in which they joined.
+ * @param tcp The member that is plain TCP, by which the group is reached
+ * @param others Gets those that are no join
+ * @param joins Gets what joins an MPTCP connection; may be the same
+ * @return APR_SUCCESS or the errno of setsockopt()
+ */
+apr_status_t mptcp_steer(const ap_listen_rec *tcp, int others, int joins);
+
 /* ---- descriptors.c: how many of them a reload may take ------------------ */
 
 /** To be called once a configuration, in open_logs. */
