@@ -249,7 +249,17 @@ typedef struct {
 /** How many colours the style sheet has for paths. */
 #define STATUS_COLOURS 6
 
-/* ---- report.c: all that a page shows ------------------------------------ */
+/* ---- query.c: what a query asks for ------------------------------------- */
+
+/** In what form; the names of ?html and so on. */
+typedef enum {
+    STATUS_HTML,
+    STATUS_JSON,
+    STATUS_OPENMETRICS,
+    STATUS_STYLE,                       /**< the page's style sheet */
+    STATUS_SCRIPT,
+    STATUS_FORMS
+} status_form;
 
 /** In what order live connections are shown; the names of ?sort=. */
 enum {
@@ -260,6 +270,29 @@ enum {
     STATUS_SORTS
 };
 extern const char *const status_sort_names[STATUS_SORTS];
+
+/** What a query asks for. */
+typedef struct {
+    status_form form;
+    int sort;                           /**< -1: what is most of interest */
+    int limit;                          /**< show no more connections */
+    const char *client;                 /**< of this address or network */
+    apr_ipsubnet_t *client_net;         /**< the same */
+    const char *at;                     /**< of this listener or worker */
+} status_query;
+
+/** The most connections that can be asked for. */
+#define STATUS_LIMIT_MAX 1000000
+
+/**
+ * Read it.
+ * @param args r->args; NULL: there is none
+ * @return NULL, or what is allowed; nothing that the client sent is in it
+ */
+const char *status_query_read(apr_pool_t *p, const char *args,
+                              status_query *query);
+
+/* ---- report.c: all that a page shows ------------------------------------ */
 
 /** Is MPTCP on? */
 typedef enum {
@@ -275,18 +308,6 @@ typedef enum {
     STATUS_WARN,
     STATUS_BAD
 } status_level;
-
-/** What a query asks for. */
-typedef struct {
-    int sort;                           /**< -1: what is most of interest */
-    int limit;                          /**< show no more connections */
-    const char *client;                 /**< of this address or network */
-    apr_ipsubnet_t *client_net;         /**< the same */
-    const char *at;                     /**< of this listener or worker */
-} status_query;
-
-/** The most connections that can be asked for. */
-#define STATUS_LIMIT_MAX 1000000
 
 /** Of the whole server. */
 typedef struct {
@@ -348,11 +369,16 @@ const char *status_state_text(status_state state);
 /** "off", "good", "warn" or "bad". */
 const char *status_level_text(status_level level);
 
-/** How many of the matching connections are shown. */
-int status_shown(const status_report *report);
-
 /** Is a limit in force what MPTCPLimits says? */
 int status_limit_is_ours(const status_report *report, int limit);
+
+/* ---- query.c, of a report ----------------------------------------------- */
+
+/** Which connections match, and in what order they are shown. */
+void status_query_select(status_report *report);
+
+/** How many of the matching connections are shown. */
+int status_shown(const status_report *report);
 
 /* ---- checks.c, endpoints.c, troubles.c: what is wrong ------------------- */
 

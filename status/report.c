@@ -12,13 +12,8 @@
 
 #include "scoreboard.h"
 
-#include <stdlib.h>
 #include <sys/utsname.h>
 #include <time.h>
-
-const char *const status_sort_names[STATUS_SORTS] = {
-    "rate", "retrans", "subflows", "stalled"
-};
 
 const char *status_state_text(status_state state)
 {
@@ -30,13 +25,6 @@ const char *status_level_text(status_level level)
 {
     return level == STATUS_BAD ? "bad" : level == STATUS_WARN ? "warn"
          : level == STATUS_GOOD ? "good" : "off";
-}
-
-int status_shown(const status_report *report)
-{
-    int count = report->matching->nelts;
-
-    return count < report->query->limit ? count : report->query->limit;
 }
 
 int status_limit_is_ours(const status_report *report, int limit)
@@ -146,111 +134,7 @@ static void add_up(status_report *report)
     }
 }
 
-/* ---- which connections, in what order ----------------------------------- */
-
-static int is_in(const mptcp_end *end, apr_ipsubnet_t *net)
-{
-    apr_sockaddr_t sa;
-
-    memset(&sa, 0, sizeof(sa));
-    sa.family = end->family;
-    if (end->family == AF_INET) {
-        memcpy(&sa.sa.sin.sin_addr, end->address, sizeof(sa.sa.sin.sin_addr));
-    }
-    else {
-        memcpy(&sa.sa.sin6.sin6_addr, end->address,
-               sizeof(sa.sa.sin6.sin6_addr));
-    }
-    return apr_ipsubnet_test(net, &sa);
-}
-
-/* Any of a connection's paths may begin at the address asked for. */
-static int is_asked_for(const status_query *query, const status_connection *c)
-{
-    const status_subflow *s = c->subflows;
-
-    if (query->at && strcmp(query->at, status_connection_at(c)) != 0) {
-        return 0;
-    }
-    if (!query->client_net || is_in(&c->remote, query->client_net)) {
-        return 1;
-    }
-    while (s && !is_in(&s->socket.remote, query->client_net)) {
-        s = s->next;
-    }
-    return s != NULL;
-}
-
-static int descending(apr_uint64_t a, apr_uint64_t b)
-{
-    return a < b ? 1 : a > b ? -1 : 0;
-}
-
-/* Where all else is equal, so that the order is always the same. */
-static int by_token(const status_connection *a, const status_connection *b)
-{
-    return descending(b->reading.info.token, a->reading.info.token);
-}
-
-static int by_rate(const void *va, const void *vb)
-{
-    const status_connection *a = *(status_connection *const *)va;
-    const status_connection *b = *(status_connection *const *)vb;
-    int order = descending(a->rate, b->rate);
-
-    return order ? order : by_token(a, b);
-}
-
-static int by_retrans(const void *va, const void *vb)
-{
-    const status_connection *a = *(status_connection *const *)va;
-    const status_connection *b = *(status_connection *const *)vb;
-    int order = descending(a->retrans, b->retrans);
-
-    return order ? order : by_token(a, b);
-}
-
-static int by_subflows(const void *va, const void *vb)
-{
-    const status_connection *a = *(status_connection *const *)va;
-    const status_connection *b = *(status_connection *const *)vb;
-    int order = descending(a->count, b->count);
-
-    return order ? order : by_rate(va, vb);
-}
-
-static int by_stalled(const void *va, const void *vb)
-{
-    const status_connection *a = *(status_connection *const *)va;
-    const status_connection *b = *(status_connection *const *)vb;
-    int order = descending(a->stalled, b->stalled);
-
-    return order ? order : by_rate(va, vb);
-}
-
-static void select_connections(status_report *report)
-{
-    static int (*const orders[STATUS_SORTS])(const void *, const void *) = {
-        by_rate, by_retrans, by_subflows, by_stalled
-    };
-    const apr_array_header_t *all = report->live.connections;
-    int i;
-
-    report->sort = report->query->sort >= 0 ? report->query->sort
-                 : report->totals.stalled ? STATUS_SORT_STALLED
-                 : STATUS_SORT_RATE;
-    report->matching = apr_array_make(report->p, 64,
-                                      sizeof(status_connection *));
-    for (i = 0; i < all->nelts; i++) {
-        status_connection *c = APR_ARRAY_IDX(all, i, status_connection *);
-
-        if (is_asked_for(report->query, c)) {
-            APR_ARRAY_PUSH(report->matching, status_connection *) = c;
-        }
-    }
-    qsort(report->matching->elts, report->matching->nelts,
-          sizeof(status_connection *), orders[report->sort]);
-}
+/* ---- all of it ---------------------------------------------------------- */
 
 static void identify_host(status_report *report)
 {
@@ -280,5 +164,5 @@ void status_report_gather(request_rec *r, const status_query *query,
     status_report_paths(report);
     status_check_stalled(report);
     status_troubles_sort(report);
-    select_connections(report);
+    status_query_select(report);
 }
