@@ -13,7 +13,7 @@
 
 #include "common/common.h"
 
-/* ---- endpoint.c: endpoints and limits in words -------------------------- */
+/* ---- directives.c: what the configuration asks for ---------------------- */
 
 /**
  * MPTCPEndpoint address [dev IF] [id N] [port N] [signal] [subflow] ...
@@ -26,19 +26,10 @@ const char *mptcp_endpoint_directive(cmd_parms *cmd, void *dummy,
 const char *mptcp_limits_directive(cmd_parms *cmd, void *dummy,
                                    int argc, char *const argv[]);
 
-/** Do two endpoints have the same address and port?  The kernel's key. */
-int mptcp_endpoint_same_address(const mptcp_endpoint *a,
-                                const mptcp_endpoint *b);
-
-/**
- * The one of an array that is what is wanted, where no id is wanted whatever
- * its id; or NULL.
- */
-const mptcp_endpoint *mptcp_endpoint_find(const apr_array_header_t *eps,
-                                          const mptcp_endpoint *wanted);
-
 /** Does any line ask for an endpoint with this flag? */
 int mptcp_endpoint_asked_for(apr_uint32_t flag);
+
+/* ---- endpoint.c: endpoints and limits in words, and compared ------------ */
 
 /** The address of an endpoint in figures, from the pool. */
 const char *mptcp_endpoint_address(apr_pool_t *p, const mptcp_endpoint *ep);
@@ -61,6 +52,17 @@ const char *mptcp_limit_name(int limit);
 
 /** Limits in the words of `ip mptcp limits set`; what is unset is left out */
 const char *mptcp_limits_text(apr_pool_t *p, const mptcp_limits *limits);
+
+/** Do two endpoints have the same address and port?  The kernel's key. */
+int mptcp_endpoint_same_address(const mptcp_endpoint *a,
+                                const mptcp_endpoint *b);
+
+/**
+ * The one of an array that is what is wanted, where no id is wanted whatever
+ * its id; or NULL.
+ */
+const mptcp_endpoint *mptcp_endpoint_find(const apr_array_header_t *eps,
+                                          const mptcp_endpoint *wanted);
 
 /* ---- state.c: what this server has changed in the path manager ---------- */
 

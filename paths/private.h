@@ -10,7 +10,10 @@
 
 #include "paths/paths.h"
 
-/* ---- endpoint.c: endpoints and limits in words -------------------------- */
+/* ---- endpoint.c: endpoints and limits in words, and compared ------------ */
+
+/** The flag that a word of MPTCPEndpoint asks for; 0: it is none. */
+apr_uint32_t mptcp_endpoint_flag(const char *word);
 
 /** Is it what is wanted?  Where no id is wanted, whatever its id. */
 int mptcp_endpoint_satisfies(const mptcp_endpoint *ep,

@@ -10,6 +10,7 @@
 
 #include "kernel/address.c"
 #include "paths/endpoint.c"
+#include "paths/directives.c"
 
 #include "fuzz.h"
 
