@@ -21,9 +21,13 @@ for my $directive (qw(Listen MPTCPListen)) {
         before => [qw(prlimit --nofile=8192:)], module => $directive eq 'MPTCPListen');
     ok($httpd->start, "$N lines of $directive: starts") or diag substr $httpd->error_log, 0, 2000;
     is(scalar $lab->ss('host', '-tl'), $N, '... each with its socket');
-    # (Linux 6.12 does not list all of so many MPTCP sockets.)
-    my $mptcp = $lab->ss('host', '-lM');
-    ok($directive eq 'Listen' ? !$mptcp : $mptcp > $N / 2, '... of its protocol');
+    # (Asked for all at once, Linux 6.12 leaves some out: where an answer takes
+    # more than one message, it goes on at the wrong socket.)
+    my $mptcp = 0;
+    for (my $from = 10_001; $from <= 10_000 + $N; $from += 100) {
+        $mptcp += $lab->ss('host', '-lM', sprintf '( sport >= :%d and sport <= :%d )', $from, $from + 99);
+    }
+    is($mptcp, $directive eq 'Listen' ? 0 : $N, '... of its protocol');
     $httpd->graceful for 1 .. 2;
     my ($cpu, $memory) = (cpu($httpd->pid), memory($httpd->pid));
     ok($httpd->graceful, '... reloads') for 1 .. 3;

@@ -435,7 +435,10 @@ sub device_bytes {
 sub ss {
     my ($self, $ns, @args) = @_;
     my @sockets;
-    for my $line (split /\n/, $self->capture($ns, 'ss', '-HnO', @args)) {
+    # `ip netns exec` puts a new /sys in place, without the cgroups that ss -e
+    # looks for there, and complains of.
+    my @enter = defined $ns ? ('nsenter', "--net=/run/netns/$ns") : ();
+    for my $line (split /\n/, $self->capture(undef, @enter, 'ss', '-HnO', @args)) {
         # Present when more than one kind of socket was asked for.
         $line =~ s/^(?:tcp|mptcp|udp)\s+//;
         my %socket;
