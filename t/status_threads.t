@@ -44,17 +44,21 @@ sub client {
     my $pid = fork() // die "fork: $!\n";
     return $pid if $pid;
     my $ok = eval {
-        my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => 80) or die;
+        my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => 80)
+            or die "connect: $@\n";
         my $until = time + 3;
         while (time < $until) {
             print {$socket} "GET /mptcp-status?json HTTP/1.1\r\nHost: localhost\r\n\r\n";
-            my ($length, $line);
+            my ($length, $line, $head) = (0, '', '');
             while (defined($line = <$socket>) && $line ne "\r\n") {
+                $head .= $line;
                 $length = $1 if $line =~ /^Content-Length: (\d+)/i;
             }
-            die if !$length || read($socket, my $body, $length) != $length;
+            my $read = read($socket, my $body, $length);
+            die "$!: $read of $length bytes, after\n$head" if !$length || $read != $length;
         }
         1;
     };
+    diag "a client: $@" if !$ok;
     POSIX::_exit($ok ? 0 : 1);
 }
