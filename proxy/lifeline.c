@@ -50,18 +50,18 @@ APLOG_USE_MODULE(mptcp);
  * Of a connection to a backend; pool: the socket's.  A connection is one
  * thread's at any time, as its socket is.
  */
-struct mptcp_lifeline {
+typedef struct {
     apr_socket_t *sd;
     apr_interval_time_t waited;         /* since it was last asked */
     apr_interval_time_t slice;          /* ask after so long a wait */
     int is_cut;                         /* it had no subflow then */
     int is_tcp;                         /* whose resets are seen, for good */
     int is_empty;                       /* as the last read has found it */
-};
+} lifeline;
 
 void mptcp_lifeline_begin(apr_socket_t *sd, apr_pool_t *p)
 {
-    mptcp_lifeline *line = apr_pcalloc(p, sizeof(*line));
+    lifeline *line = apr_pcalloc(p, sizeof(*line));
 
     line->sd = sd;
     line->slice = FIRST_SLICE;
@@ -69,9 +69,9 @@ void mptcp_lifeline_begin(apr_socket_t *sd, apr_pool_t *p)
 }
 
 /* A backend connection's; NULL of any other, and where it is TCP. */
-static mptcp_lifeline *lifeline_of(apr_socket_t *sd)
+static lifeline *lifeline_of(apr_socket_t *sd)
 {
-    mptcp_lifeline *line;
+    lifeline *line;
     void *data = NULL;
     int protocol;
 
@@ -85,7 +85,7 @@ static mptcp_lifeline *lifeline_of(apr_socket_t *sd)
 }
 
 /* Ask the kernel: has the connection no subflow at this moment? */
-static int has_no_subflow(mptcp_lifeline *line)
+static int has_no_subflow(lifeline *line)
 {
     apr_os_sock_t fd;
     int live;
@@ -98,7 +98,7 @@ static int has_no_subflow(mptcp_lifeline *line)
     return live == 0;
 }
 
-static void say_lost(mptcp_lifeline *line)
+static void say_lost(lifeline *line)
 {
     apr_sockaddr_t *peer;
 
@@ -110,7 +110,7 @@ static void say_lost(mptcp_lifeline *line)
 }
 
 /* Something came of a wait. */
-static void has_moved(mptcp_lifeline *line)
+static void has_moved(lifeline *line)
 {
     line->waited = 0;
     line->slice = FIRST_SLICE;
@@ -121,7 +121,7 @@ static void has_moved(mptcp_lifeline *line)
  * Nothing came of a wait.  Is the connection lost?  It is when it has had no
  * subflow twice, one slice after the other.
  */
-static int is_lost(mptcp_lifeline *line, apr_interval_time_t waited)
+static int is_lost(lifeline *line, apr_interval_time_t waited)
 {
     line->waited += waited;
     if (line->is_tcp || line->waited < line->slice) {
@@ -146,7 +146,7 @@ static int is_lost(mptcp_lifeline *line, apr_interval_time_t waited)
 /* ---- waiting in slices -------------------------------------------------- */
 
 typedef struct {
-    mptcp_lifeline *line;
+    lifeline *line;
     apr_interval_time_t whole;          /* the caller's timeout; -1: none */
     apr_interval_time_t left;
     apr_interval_time_t slice;
@@ -163,7 +163,7 @@ static void next_slice(wait_state *w)
     }
 }
 
-static void begin_wait(wait_state *w, mptcp_lifeline *line,
+static void begin_wait(wait_state *w, lifeline *line,
                        apr_interval_time_t timeout)
 {
     w->line = line;
@@ -198,7 +198,7 @@ static int wait_more(wait_state *w, apr_status_t *rv)
  * @param line NULL of a socket that is none of ours
  * @return 0: there is nothing to cut in slices
  */
-static int begin_socket_wait(wait_state *w, mptcp_lifeline *line,
+static int begin_socket_wait(wait_state *w, lifeline *line,
                              apr_socket_t *sd)
 {
     apr_interval_time_t timeout;
@@ -224,7 +224,7 @@ static int socket_wait_more(wait_state *w, apr_status_t *rv)
 
 apr_status_t mptcp_lifeline_recv(apr_socket_t *sd, char *buf, apr_size_t *len)
 {
-    mptcp_lifeline *line = lifeline_of(sd);
+    lifeline *line = lifeline_of(sd);
     const apr_size_t size = *len;
     wait_state w;
     apr_status_t rv;
@@ -281,7 +281,7 @@ apr_status_t mptcp_lifeline_sendv(apr_socket_t *sd, const struct iovec *vec,
  * ap_proxy_is_socket_connected() polls.  What it hears is TIMEUP of one that
  * is, and then uses it; of one that is not it makes a new connection.
  */
-static apr_status_t is_connected(mptcp_lifeline *line, apr_pollfd_t *set,
+static apr_status_t is_connected(lifeline *line, apr_pollfd_t *set,
                                  apr_int32_t *ready)
 {
     apr_status_t rv = APR_TIMEUP;
@@ -302,7 +302,7 @@ apr_status_t mptcp_lifeline_poll(apr_pollfd_t *set, apr_int32_t count,
                                  apr_int32_t *ready,
                                  apr_interval_time_t timeout)
 {
-    mptcp_lifeline *line = count == 1 && set->desc_type == APR_POLL_SOCKET
+    lifeline *line = count == 1 && set->desc_type == APR_POLL_SOCKET
                            ? lifeline_of(set->desc.s) : NULL;
     wait_state w;
     apr_status_t rv;
@@ -321,7 +321,7 @@ apr_status_t mptcp_lifeline_poll(apr_pollfd_t *set, apr_int32_t count,
 }
 
 /* The backend's end of the tunnel that this thread serves, or NULL. */
-static __thread mptcp_lifeline *tunnel_line;
+static __thread lifeline *tunnel_line;
 
 #ifdef MPTCP_HAVE_TUNNEL
 void mptcp_lifeline_tunnel(const proxy_tunnel_rec *tunnel)

@@ -28,10 +28,8 @@ const char *mptcp_worker_name(const proxy_worker *worker);
 
 /* ---- lifeline.c: connections that have lost all of their subflows ------- */
 
-typedef struct mptcp_lifeline mptcp_lifeline;
-
 /**
- * From now on waits for this MPTCP socket, by the functions below, end with
+ * From now on waits for this MPTCP socket, by those of proxy.h, end with
  * APR_ECONNRESET when it has lost its last subflow.
  * @param p The socket's pool
  */

@@ -3,6 +3,9 @@
 /**
  * @file private.h
  * @brief status/: between the files of this room; no other includes it.
+ *
+ * What a page shows is made for one request, in its pool, by its thread; what
+ * the parent looks at, in a pool of that moment.
  */
 
 #ifndef MPTCP_STATUS_PRIVATE_H
@@ -12,6 +15,9 @@
 
 /** The handler that shows it: SetHandler mptcp-status. */
 #define STATUS_HANDLER "mptcp-status"
+
+/** Of how many listeners one thing is said by name; the rest are counted. */
+#define STATUS_NAMED 20
 
 /* ---- addresses.c: addresses in words, and their interfaces -------------- */
 

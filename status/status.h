@@ -6,19 +6,12 @@
  * metrics, and in the log at start.
  *
  * May call listen/, proxy/, paths/, common/ and kernel/.
- *
- * What a page shows is made for one request, in its pool, by its thread.
  */
 
 #ifndef MPTCP_STATUS_H
 #define MPTCP_STATUS_H
 
 #include "common/common.h"
-
-#include "apr_network_io.h"
-
-/** Of how many listeners one thing is said by name; the rest are counted. */
-#define STATUS_NAMED 20
 
 /* ---- parent.c: what the parent says and sees ---------------------------- */
 
