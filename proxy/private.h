@@ -29,7 +29,7 @@ const char *mptcp_worker_name(const proxy_worker *worker);
 /* ---- lifeline.c: connections that have lost all of their subflows ------- */
 
 /**
- * From now on waits for this MPTCP socket, by those of proxy.h, end with
+ * From now on waits for this MPTCP socket, by what proxy.h has, end with
  * APR_ECONNRESET when it has lost its last subflow.
  * @param p The socket's pool
  */

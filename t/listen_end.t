@@ -30,8 +30,19 @@ cmp_ok($closed->{bytes}, '<', $size, 'Connection: close: the kernel takes no fur
 done_testing();
 
 # The path goes when httpd has nothing left to write, and the client has not
-# got all of it.
+# got all of it. On a busy host it has by then, now and then: once more.
 sub change_near_the_end {
+    my ($header) = @_;
+    my $r;
+    for (1 .. 5) {
+        ($r, my $in_time) = change($header);
+        last if $in_time;
+        note 'the download was over before the path was cut';
+    }
+    return $r;
+}
+
+sub change {
     my ($header) = @_;
     my $download = MPTCP::Client->start(lab => $lab, ns => 'client', host => $lab->address('server', 1),
         port => 80, path => '/large', mptcp => 1, headers => [$header], timeout => 6);
@@ -44,9 +55,10 @@ sub change_near_the_end {
     });
     note "$header: ", $download->bytes, " bytes are there, $queued are queued";
     $lab->blackhole(1);
+    my $in_time = !$download->done;
     $lab->endpoint('client', $lab->address('client', 2), dev => 'c2', 'subflow');
     my $r = $download->wait;
     $lab->unblackhole(1);
     $lab->run(undef, qw(ip -n client mptcp endpoint flush));
-    return $r;
+    return ($r, $in_time);
 }
