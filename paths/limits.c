@@ -99,6 +99,26 @@ static shared_record *heir_of(shared_limits *shared, int which, int limit)
     return NULL;
 }
 
+/* Another server that has set a limit to what it is now, or NULL. */
+static shared_record *setter_of(shared_limits *shared,
+                                const mptcp_paths_state *state, int limit,
+                                int now)
+{
+    int i;
+
+    for (i = 0; i < shared->count; i++) {
+        shared_record *other = &shared->record[i];
+
+        if (other->netns_device == state->netns_device
+            && other->netns_inode == state->netns_inode
+            && other->limit[limit].is_set
+            && other->limit[limit].value == now) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
 /* A record goes: what was before it is for its heir to put back. */
 static void leave_limits(shared_limits *shared, int which)
 {
@@ -205,6 +225,7 @@ static int without_us(mptcp_paths_work *work, shared_limits *shared, int mine,
                       int i, int now)
 {
     mptcp_paths_limit *limit = &work->state->limit[i];
+    shared_record *other;
 
     if (!limit->is_set) {
         return now;
@@ -215,6 +236,13 @@ static int without_us(mptcp_paths_work *work, shared_limits *shared, int mine,
         if (heir_of(shared, mine, i)) {
             return now;
         }
+    }
+    else if ((other = setter_of(shared, work->state, i, now)) != NULL) {
+        /* we were killed, and it wants what we have set, or has found it */
+        if (other->limit[i].before == limit->value) {
+            other->limit[i].before = limit->before;
+        }
+        return now;
     }
     return limit->value == now ? limit->before : now;
 }

@@ -193,6 +193,23 @@ for my $order ([0, 1], [1, 0]) {
     is(subflows(), 2, '    and the other one: it is what it was before both');
 }
 
+# One that was killed and started anew, beside another with the same value: it
+# takes that away from nobody, whether the other has come before it was killed or
+# after that.
+for my $when ('before', 'after') {
+    my @servers = map { server(conf => "MPTCPListen $_\nMPTCPLimits subflows=4\n") } 80, 90;
+    starts($servers[0]);
+    starts($servers[1]) if $when eq 'before';
+    killed($servers[0]);
+    starts($servers[1]) if $when eq 'after';
+    starts($servers[0]);
+    is(subflows(), 4, "a killed server is started again, another has come $when");
+    $servers[0]->stop;
+    is(subflows(), 4, '    it stops, and the other one keeps its limit');
+    $servers[1]->stop;
+    is(subflows(), 2, '    and when that stops, it is what it was before both');
+}
+
 # --- A server that is no root, and has the capability: its children do not
 
 my $nobody = getpwnam 'nobody';
