@@ -33,7 +33,7 @@ static int is_mptcp_or_will_be(const ap_listen_rec *lr, int wanted)
 static int takes_connections(const ap_listen_rec *lr, int wanted,
                              process_rec *process)
 {
-    return ap_run_mode == AP_SQ_RM_CONFIG_TEST
+    return mptcp_listen_is_test()
            || (lr->active
                && (!mptcp_listener_has_twin(lr, process)
                    || mptcp_listener_is_mptcp(lr) == wanted));

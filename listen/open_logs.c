@@ -31,6 +31,17 @@ const char *mptcp_listen_refusal(void)
     return refused_text;
 }
 
+/*
+ * httpd -t, or what -S and the like make of it: beside these -D DUMP_MPTCP wants
+ * to know as much.
+ */
+int mptcp_listen_is_test(void)
+{
+    return ap_run_mode == AP_SQ_RM_CONFIG_TEST
+           || (ap_run_mode == AP_SQ_RM_CONFIG_DUMP
+               && ap_exists_config_define("DUMP_MPTCP"));
+}
+
 /* Is this process about to serve, not just reading the configuration? */
 static int is_real_pass(void)
 {
@@ -54,7 +65,7 @@ static apr_status_t try_listener(const ap_listen_rec *lr, apr_socket_t *sd,
                                           sizeof(*lr->bind_addr));
     apr_status_t rv = mptcp_listener_set_options(lr, sd);
 
-    if (rv != APR_SUCCESS || ap_run_mode == AP_SQ_RM_CONFIG_TEST) {
+    if (rv != APR_SUCCESS || mptcp_listen_is_test()) {
         return rv;                      /* httpd -t binds nothing */
     }
     address->sa.sin.sin_port = 0;       /* where sin6_port is, too */
@@ -145,7 +156,7 @@ int mptcp_listen_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
 {
     refused_text = NULL;                /* of the configuration before */
     refused_status = APR_SUCCESS;
-    if (ap_run_mode != AP_SQ_RM_CONFIG_TEST) {
+    if (!mptcp_listen_is_test()) {
         return OK;
     }
     if (check_kernel(pconf, ptemp, s) != OK) {

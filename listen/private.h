@@ -53,6 +53,11 @@ void mptcp_listener_want(const char *address, apr_pool_t *pconf);
 /** Is this listener to be MPTCP by the configuration now read? */
 int mptcp_listener_wanted(const ap_listen_rec *lr);
 
+/* ---- open_logs.c: before and after the MPM binds ------------------------ */
+
+/** Does this httpd just test its configuration, and binds nothing? */
+int mptcp_listen_is_test(void);
+
 /* ---- socket.c: one listener's socket ------------------------------------ */
 
 /** Is a listener's socket MPTCP, as the kernel says? */

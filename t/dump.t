@@ -44,6 +44,12 @@ is_deeply([$lab->endpoints('server')], ['10.91.1.2 id 3 subflow dev s1'], 'no en
 is($lab->limits_now('server')->{subflows}, 0, 'no limit is set');
 is_deeply([glob $httpd->root . '/run/*'], [], 'no file is written');
 
+# beside httpd -S, which is not -t
+my ($status, $both) = $httpd->run_beside('-S', '-D', 'DUMP_MPTCP');
+is_deeply([$both =~ /^ (\S+) \(MPTCP\)$/mg], ['10.91.1.2:81',
+    'ftp://user:XXXXXXXX@127.0.0.1:9003/', 'http://127.0.0.1:9001/'], 'httpd -S with it says the same')
+    or diag "$status $both";
+
 # without it
 is_deeply([$httpd->config_test], [0, "Syntax OK\n"], 'httpd -t with an obstacle is quiet and green');
 
