@@ -32,8 +32,8 @@ const char *mptcp_listen_refusal(void)
 }
 
 /*
- * httpd -t, or what -S and the like make of it: beside these -D DUMP_MPTCP wants
- * to know as much.
+ * httpd -t, or what -S and the like make of it: beside these -D DUMP_MPTCP
+ * wants to know as much.
  */
 int mptcp_listen_is_test(void)
 {

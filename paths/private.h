@@ -80,6 +80,12 @@ int mptcp_paths_state_is_anything(const mptcp_paths_state *state);
 void mptcp_paths_state_save(const mptcp_paths_state *state, server_rec *s,
                             apr_pool_t *ptemp);
 
+/** Let children see whether the address of a line has been on this host. */
+void mptcp_paths_show_here(int line, int is_here);
+
+/** For a child: what the parent has let it see; 0 in the parent. */
+int mptcp_paths_shown_here(int line);
+
 /* ---- wanted.c: what lines stand for on this host, now ------------------- */
 
 /** A configuration is applied: what was seen of the last one is forgotten. */

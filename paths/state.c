@@ -32,7 +32,7 @@ APLOG_USE_MODULE(mptcp);
 #define STATE_VERSION "mod_mptcp pm 2"
 #define STATE_KEY "mod_mptcp:" STATE_VERSION
 #define FILE_KEY "mod_mptcp:pm file 1"
-#define SHOWN_KEY "mod_mptcp:shown " STATE_VERSION
+#define SHOWN_KEY "mod_mptcp:shown 3"
 
 /* ---- who and where we are ----------------------------------------------- */
 
@@ -246,6 +246,8 @@ const mptcp_endpoint *mptcp_paths_state_find(const mptcp_paths_state *state,
 typedef struct {
     volatile int count;
     mptcp_endpoint endpoint[MPTCP_ENDPOINTS_MAX];
+    /* of each line of the configuration: has its address been here? */
+    int is_here[MPTCP_ENDPOINTS_MAX];
 } shown_endpoints;
 
 static void show(const mptcp_paths_state *state)
@@ -269,6 +271,24 @@ int mptcp_endpoint_is_ours(process_rec *process, const mptcp_endpoint *ep)
 
     return count > 0 && count <= MPTCP_ENDPOINTS_MAX
            && find_endpoint(shown->endpoint, count, ep);
+}
+
+void mptcp_paths_show_here(int line, int is_here)
+{
+    shown_endpoints *shown = mptcp_kept(ap_pglobal, SHOWN_KEY);
+
+    if (shown) {
+        __atomic_store_n(&shown->is_here[line], is_here, __ATOMIC_RELAXED);
+    }
+}
+
+int mptcp_paths_shown_here(int line)
+{
+    const mptcp_paths_state *state = mptcp_paths_state_of(ap_pglobal);
+    const shown_endpoints *shown = mptcp_kept(ap_pglobal, SHOWN_KEY);
+
+    return shown && state && state->owner != getpid()
+           && __atomic_load_n(&shown->is_here[line], __ATOMIC_RELAXED);
 }
 
 void mptcp_paths_state_save(const mptcp_paths_state *state, server_rec *s,

@@ -17,23 +17,31 @@
 /*
  * Lines, by their place in the configuration, whose address has been on this
  * host.  Threads of a child may find that out at the same time; nothing else
- * is ordered by it.
+ * is ordered by it.  A child that is older than the address, and has not been
+ * asked while it was there, has it from the parent.
  */
 static int was_here[MPTCP_ENDPOINTS_MAX];
 
 void mptcp_wanted_forget(void)
 {
-    memset(was_here, 0, sizeof(was_here));
+    int i;
+
+    for (i = 0; i < MPTCP_ENDPOINTS_MAX; i++) {
+        was_here[i] = 0;
+        mptcp_paths_show_here(i, 0);
+    }
 }
 
 static void note_here(int line)
 {
     __atomic_store_n(&was_here[line], 1, __ATOMIC_RELAXED);
+    mptcp_paths_show_here(line, 1);
 }
 
 static int has_been_here(int line)
 {
-    return __atomic_load_n(&was_here[line], __ATOMIC_RELAXED);
+    return __atomic_load_n(&was_here[line], __ATOMIC_RELAXED)
+           || mptcp_paths_shown_here(line);
 }
 
 /* What is being found out. */

@@ -143,6 +143,30 @@ like(join("\n", said('10.92.4.')), qr/addresses more than the 8 that the kernel 
 $httpd->stop;
 is(endpoints(), '', 'a stop removes all');
 
+# --- An address that was not there at first, was then, and has gone: children that
+# are older than it, and were asked nothing meanwhile, know as much as the parent
+
+ip(qw(address delete 10.92.2.2/24 dev d2));
+ip(qw(address delete 10.92.5.2/24 dev d5));
+$httpd->set_conf(<<'END');
+MPTCPListen 80
+MPTCPEndpoint 10.92.2.2 dev d2 signal
+MPTCPEndpoint 10.92.5.2 signal
+<Location /mptcp>
+    SetHandler mptcp-status
+</Location>
+END
+$httpd->start or BAIL_OUT($httpd->error_log);
+ip(qw(address add 10.92.5.2/24 dev d5));
+ip(qw(address add 10.92.2.2/24 dev d2));
+become('both addresses are there', '10.92.2.2 signal dev d2', '10.92.5.2 signal');
+ip(qw(address delete 10.92.5.2/24 dev d5));
+become('one goes', '10.92.2.2 signal dev d2');
+like(page()->{obstacles}[0] // '', qr/^MPTCPEndpoint 10\.92\.5\.2 signal is not in force: the address is not on this host/,
+    '    the page says that it is gone');
+ip(qw(address add 10.92.5.2/24 dev d5));
+$httpd->stop;
+
 # --- An address that is on another interface than the line says
 
 $httpd->set_conf("MPTCPListen 80\nMPTCPEndpoint 10.91.2.2 dev s1 signal\n");
