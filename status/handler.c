@@ -23,7 +23,8 @@ const char *status_note_handler(cmd_parms *cmd, void *dir_conf,
 {
     mptcp_dir_conf *conf = dir_conf;
 
-    conf->status_handler = strcmp(name, STATUS_HANDLER) == 0
+    /* core's is in small letters, however it is written */
+    conf->status_handler = ap_cstr_casecmp(name, STATUS_HANDLER) == 0
                            && !ap_check_cmd_context(cmd, NOT_IN_HTACCESS);
     return NULL;
 }

@@ -79,7 +79,8 @@ static int sets_handler(apr_pool_t *p, const ap_directive_t *section)
         const char *args = line->args;
 
         if (ap_cstr_casecmp(line->directive, "SetHandler") == 0
-            && strcmp(ap_getword_conf(p, &args), STATUS_HANDLER) == 0) {
+            && ap_cstr_casecmp(ap_getword_conf(p, &args),
+                               STATUS_HANDLER) == 0) {
             return 1;
         }
     }

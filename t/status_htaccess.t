@@ -31,6 +31,9 @@ MPTCPListen 127.0.0.1:80
 <Location "/taken/back">
     SetHandler none
 </Location>
+<Location "/capitals">
+    SetHandler MPTCP-Status
+</Location>
 AddHandler mptcp-status .byname
 END
 mkdir $httpd->docroot . "/$_" or die "$_: $!\n" for qw(customer admin taken);
@@ -45,6 +48,7 @@ $httpd->start or BAIL_OUT($httpd->error_log);
 
 is(get('/mptcp-status?json'), 'page', 'a Location');
 is(get('/admin/?json'), 'page', 'a Directory');
+is(get('/capitals?json'), 'page', 'in capitals, which core makes small');
 is(get('/customer/index.html'), 'document', 'elsewhere it is not');
 is(get('/taken/back'), 'document', 'a section within that says otherwise');
 is(get('/x.byname?json'), 403, "AddHandler of the server's: SetHandler alone counts");
@@ -53,6 +57,7 @@ is(get('/x.byname?json'), 403, "AddHandler of the server's: SetHandler alone cou
 
 my %way = (
     'SetHandler'         => 'SetHandler mptcp-status',
+    'in capitals'        => 'SetHandler MPTCP-Status',
     'in <Files>'         => "<Files \"*\">\nSetHandler mptcp-status\n</Files>",
     'in <If>'            => "<If \"true\">\nSetHandler mptcp-status\n</If>",
     'an expression'      => 'SetHandler "%{unbase64:bXB0Y3Atc3RhdHVz}"',
