@@ -246,8 +246,8 @@ const char *mptcp_endpoint_directive(cmd_parms *cmd, void *dummy,
     if (!wanted.endpoint.flags && mptcp_is_check_pass()) {
         ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL,
                      "%s %s gives the address an id and does nothing else: "
-                     "write signal to announce it to clients, subflow or "
-                     "fullmesh to connect to backends from it",
+                     "write signal to announce it to clients, subflow to "
+                     "connect to backends from it",
                      cmd->cmd->name, what);
     }
     if ((wanted.endpoint.flags & MPTCP_PM_ADDR_FLAG_SIGNAL)

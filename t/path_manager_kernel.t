@@ -96,6 +96,18 @@ changes('deleted, the only path of a client', ns => 'client', setup => [\@from_f
 # Linux 6.1 leaves the first subflow alone, 6.18 does not.
 changes('fullmesh, the only path of a client', ns => 'client', setup => [\@from_first],
     before => '10.91.1.1', change => [[qw(client endpoint change id 3 fullmesh)]]);
+
+# fullmesh adds addresses to subflow's one, and without it connects to those alone
+# that the peer announces.
+my ($of_client, $two) = ('10.91.1.1', '10.91.1.1 10.91.2.1');
+for my $case (['subflow', 0, $two], ['subflow fullmesh', 0, $two], ['fullmesh', 0, $of_client],
+    ['fullmesh', 2, $two])
+{
+    my ($words, $accepted, $before) = @$case;
+    changes("$words, $accepted announced addresses", ns => 'client', accepted => $accepted,
+        setup => [\@second, [qw(client endpoint add 10.91.2.1 dev c2 id 4), split ' ', $words]],
+        before => $before, change => []);
+}
 $httpd->stop;
 
 done_testing();
