@@ -259,6 +259,14 @@ apr_status_t mptcp_pm_set_endpoint_flags(mptcp_pm *pm,
 /** Does this kernel know laminar?  To be asked when an endpoint has it. */
 int mptcp_pm_knows_laminar(apr_pool_t *p);
 
+/* ---- capability.c: what changing all that takes ------------------------- */
+
+/**
+ * Give up CAP_NET_ADMIN, for good, if this process has it.
+ * @return APR_SUCCESS or the errno of capset()
+ */
+apr_status_t mptcp_net_admin_drop(void);
+
 /* ---- sock_diag.c: the sockets of this network namespace ----------------- */
 
 /** One end of a socket; IPv4 also where the socket is an IPv6 one. */

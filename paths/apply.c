@@ -29,8 +29,6 @@
 #include "apr_dso.h"
 
 #include <dlfcn.h>
-#include <linux/capability.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 APLOG_USE_MODULE(mptcp);
@@ -271,33 +269,6 @@ static void __attribute__((destructor)) on_exit_or_unloaded(void)
  * have been there since the server was started; others may have it for other
  * purposes.
  */
-static void drop_capability(server_rec *s)
-{
-    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3,
-                                               0 };
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-    struct __user_cap_data_struct *held = &data[CAP_TO_INDEX(CAP_NET_ADMIN)];
-    const apr_uint32_t bit = CAP_TO_MASK(CAP_NET_ADMIN);
-
-    if (syscall(SYS_capget, &header, data) != 0
-        || !((held->permitted | held->inheritable) & bit)) {
-        return;
-    }
-    held->effective &= ~bit;
-    held->permitted &= ~bit;
-    held->inheritable &= ~bit;
-    /* an ambient capability goes with the permitted one */
-    if (syscall(SYS_capset, &header, data) != 0) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
-                     "cannot give up CAP_NET_ADMIN in a child");
-    }
-}
-
-/*
- * After the child has become another user, by which it loses the capabilities
- * of root.  Not child_init, which a child that is none of the MPM's does not
- * run: mod_cgid's daemon.
- */
 int mptcp_paths_leave_to_parent(apr_pool_t *pchild, server_rec *s)
 {
     const mptcp_paths_state *state = mptcp_paths_state_of(s->process->pool);
@@ -308,8 +279,14 @@ int mptcp_paths_leave_to_parent(apr_pool_t *pchild, server_rec *s)
      * state yet.
      */
     if (state ? state->owner != getpid() : asks_for_anything(mptcp_global())) {
+        apr_status_t rv;
+
         close_watch(NULL);
-        drop_capability(s);
+        rv = mptcp_net_admin_drop();
+        if (rv != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                         "cannot give up CAP_NET_ADMIN in a child");
+        }
     }
     return OK;
 }
