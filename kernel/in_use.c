@@ -26,11 +26,23 @@
 /* How long the kernel may take for a part of the list, in seconds. */
 #define PATIENCE 3
 
-/* Has the connection a subflow there, and one elsewhere? */
+/* Subflows of a connection at one place. */
+typedef struct {
+    int any;
+    apr_uint32_t unheard_ms;            /* of the one that was heard last */
+} place;
+
 typedef struct {
     apr_uint32_t token;
-    int there, elsewhere;
+    place there, elsewhere;
 } paths_of;
+
+/*
+ * A path that carries a transfer is heard of all the time.  Another, that has
+ * not been for so much longer, in ms, may have been left by the client.
+ */
+#define IN_USE 2000
+#define SILENT 500
 
 typedef struct {
     apr_pool_t *p;
@@ -45,6 +57,14 @@ static int ends_at(const mptcp_end *end, const mptcp_endpoint *ep)
            && memcmp(end->address, &ep->address,
                      mptcp_address_length(ep->family)) == 0
            && (!ep->port || end->port == ep->port);
+}
+
+static void note_place(place *at, const mptcp_socket *found)
+{
+    if (!at->any || found->unheard_ms < at->unheard_ms) {
+        at->unheard_ms = found->unheard_ms;
+    }
+    at->any = 1;
 }
 
 /*
@@ -71,12 +91,26 @@ static int note_subflow(const mptcp_socket *found, void *baton)
                      paths);
     }
     if (s->is_translated ? found->joined : ends_at(&found->local, s->ep)) {
-        paths->there = 1;
+        note_place(&paths->there, found);
     }
     else if (!found->stalled) {
-        paths->elsewhere = 1;
+        note_place(&paths->elsewhere, found);
     }
     return 1;
+}
+
+/*
+ * Who only receives, as an upload's server does, sends nothing that could go
+ * unanswered.  It sees that a path is dead by its silence alone.
+ */
+static int is_needed_by(const paths_of *paths)
+{
+    const place *there = &paths->there, *elsewhere = &paths->elsewhere;
+
+    return there->any
+           && (!elsewhere->any
+               || (there->unheard_ms < IN_USE
+                   && elsewhere->unheard_ms > there->unheard_ms + SILENT));
 }
 
 apr_status_t mptcp_connections_needing(apr_pool_t *p, const mptcp_endpoint *ep,
@@ -100,7 +134,7 @@ apr_status_t mptcp_connections_needing(apr_pool_t *p, const mptcp_endpoint *ep,
 
         apr_hash_this(i, NULL, NULL, &value);
         paths = value;
-        *count += paths->there && !paths->elsewhere;
+        *count += is_needed_by(paths);
     }
     return rv;
 }

@@ -114,6 +114,29 @@ my $result = arrives('a second path', sub {
     is(join("\n", $lab->endpoints('server')), '', '    its endpoint goes at once');
 });
 is($result->{subflows_seen}, 2, '    which was used');
+
+# But one that has fallen silent is no other path, though the server, which sends
+# nothing that could go unanswered, sees it as whole: an upload goes on by the
+# second path, after its client has left the first network.
+configure($httpd, 'MPTCPListen 80', $second);
+$httpd->graceful or BAIL_OUT($httpd->error_log);
+$httpd->write_file('small', "ok\n");
+my $body = $httpd->write_file('body', undef);
+truncate $body, 24_000_000 or die "body: $!";
+my $upload = MPTCP::Client->start(lab => $lab, ns => 'client', host => '10.91.1.2', port => 80,
+    method => 'POST', path => '/small', upload => $body, mptcp => 1, timeout => 30);
+ok($upload->wait_bytes(1_000_000), 'an upload');
+ok($lab->wait_until(10, sub { $lab->ss('server', '-tn', 'src', '10.91.2.2') }), '    with a second path');
+$lab->blackhole(1);
+sleep 1;
+configure($httpd, 'MPTCPListen 80');
+$httpd->graceful or BAIL_OUT($httpd->error_log);
+ok(!$upload->done, '    the first one is silent, and a reload drops the line of the second');
+like(join("\n", $lab->endpoints('server')), qr/^10\.91\.2\.2 /m, '    whose endpoint stays');
+$result = $upload->wait;
+is("$result->{error}$result->{status} $result->{sent}", '200 24000000', '    it goes on to its end');
+$lab->unblackhole(1);
+ok(gone('server', '10.91.2.2'), '    and then the endpoint goes');
 paths(0);
 
 # --- The server ends for a mistake in its configuration; its children do not
