@@ -176,7 +176,7 @@ sub start_asking {
     my ($path, $on, @more) = @_;
     local @ENV{ grep {/_proxy$/i} keys %ENV };
     my $pid = open my $request, '-|', $lab->ns('proxy'), qw(curl -q -s -o /dev/null --max-time 30
-        -w), '%{http_code} %{exitcode}', @more, "http://127.0.0.1:$on{$on}$path"
+        -w), '%{http_code}', @more, "http://127.0.0.1:$on{$on}$path"
         or die "curl: $!";
     return $request;
 }
@@ -188,7 +188,8 @@ sub finish {
     local $/;
     my $said = <$request> // '';
     close $request;
-    return ($said =~ s/ 0$//r, time - $start);
+    $said .= ' ' . ($? >> 8 || "signal $?") if $?;
+    return ($said, time - $start);
 }
 
 sub ask { return finish(start_asking(@_)) }
