@@ -127,7 +127,8 @@ for my $scheme (@deaf) {
 
 # --- Tunnels: the client learns of it
 
-for my $how (qw(connect ws up)) {
+# (upgrade= is mod_proxy_http's since 2.4.47)
+for my $how (qw(connect ws), MPTCP::Httpd::since('2.4.47') ? 'up' : ()) {
     alike("a tunnel, $how", sub {
         my ($on) = @_;
         my $tunnel = tunnel($how, $on{$on});

@@ -95,7 +95,8 @@ for my $scheme (qw(http https h2 h2c ajp fcgi scgi uwsgi)) {
 
 # --- WebSockets: by mod_proxy_wstunnel, over TLS, and by mod_proxy_http
 
-for my $scheme (qw(ws wss up)) {
+# (upgrade= is mod_proxy_http's since 2.4.47)
+for my $scheme (qw(ws wss), MPTCP::Httpd::since('2.4.47') ? 'up' : ()) {
     for ([8000, 'On'], [8001, 'Off']) {
         my ($port, $on) = @$_;
         my $text;

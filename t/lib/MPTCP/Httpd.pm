@@ -12,6 +12,7 @@ package MPTCP::Httpd;
 
 use strict;
 use warnings;
+use version ();
 use Carp qw(croak);
 use Cwd ();
 use File::Basename qw(dirname);
@@ -335,6 +336,13 @@ sub version {
     my $binary = _binary();
     my ($version) = qx{$binary -v 2>/dev/null} =~ /version:\s*(.*)/;
     return $version // 'unknown';
+}
+
+# Whether it is of this version, '2.4.47', or later.
+sub since {
+    my ($wanted) = @_;
+    my ($number) = version() =~ m{/(\d+(?:\.\d+)*)} or return 0;
+    return 'version'->parse("v$number") >= 'version'->parse("v$wanted");
 }
 
 # The module under test: MPTCP_SO, or what make has built in this work tree.
