@@ -230,6 +230,15 @@ static const char *never_fits(const worker_line *line, apr_pool_t *p)
     if (line->is_interpolated && ap_strstr_c(line->url, "${")) {
         return "interpolate makes another URL of it";
     }
+#if !AP_MODULE_MAGIC_AT_LEAST(20120211, 94)
+    /* patterns are looked for since 2.4.47 */
+    if (is_line(line->line, "ProxyPassMatch")) {
+        path = ap_strchr_c(line->url, '$');
+        if (path && apr_isdigit(path[1])) {
+            return "this httpd finds no worker whose URL has a '$1'";
+        }
+    }
+#endif
     path = ap_strstr_c(line->url, "://");
     path = path ? strchr(path + 3, '/') : NULL;
     if (!path || line->is_raw) {

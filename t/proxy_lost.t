@@ -127,8 +127,8 @@ for my $scheme (@deaf) {
 
 # --- Tunnels: the client learns of it
 
-# (upgrade= is mod_proxy_http's since 2.4.47)
-for my $how (qw(connect ws), MPTCP::Httpd::since('2.4.47') ? 'up' : ()) {
+# (mod_proxy's own since 2.4.47)
+for my $how (MPTCP::Httpd::since('2.4.47') ? qw(connect ws up) : ()) {
     alike("a tunnel, $how", sub {
         my ($on) = @_;
         my $tunnel = tunnel($how, $on{$on});

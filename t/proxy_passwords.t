@@ -29,8 +29,10 @@ ProxyPass /ftp/two/ "ftp://u:secret\@$b:7007/" multipathtcp=Off
     ProxySet multipathtcp=Off
 </Proxy>
 ProxyPass /pool/ balancer://pool/
-ProxyPassMatch ^/match/(\\d+)/ http://u:secret\@$b:\$1/ multipathtcp=On
 END
+# (a pattern may stand for the port since 2.4.47)
+$conf .= "ProxyPassMatch ^/match/(\\d+)/ http://u:secret\@$b:\$1/ multipathtcp=On\n"
+    if MPTCP::Httpd::since('2.4.47');
 my $shown = qr{://u:XXXXXXXX\@};
 
 for my $fallback (qw(On Off)) {
