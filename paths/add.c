@@ -31,8 +31,9 @@ void mptcp_add_forget(void)
 /*
  * An id for an endpoint of ours: from 129 upwards and round, where the kernel
  * begins at 1, so that no endpoint of another's is taken for one of ours that
- * was there before.  Not soon the one of an endpoint that has just gone: a
- * peer may not have heard of that yet.
+ * was there before.  (But when ours has been deleted by hand, the kernel goes
+ * on with its id.)  Not soon the one of an endpoint that has just gone: a peer
+ * may not have heard of that yet.
  */
 static int choose_id(mptcp_paths_work *work)
 {

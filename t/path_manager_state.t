@@ -124,6 +124,18 @@ is(endpoints(), $theirs, '    which stays, through a start and a stop');
 is(subflows(), 2, '    the limit goes');
 $lab->run(undef, qw(ip -n server mptcp endpoint flush));
 
+# Where it was not flushed, the kernel gives what is added by hand the same id, and
+# nothing tells it from what httpd had added.
+starts($httpd);
+$ours = endpoints();
+killed($httpd);
+$lab->run(undef, qw(ip -n server mptcp endpoint delete id), $ours =~ / id (\d+)/);
+$lab->endpoint('server', '10.91.2.2', dev => 's2', 'signal');
+is(endpoints(), $ours, 'killed; deleted by its id; added by hand: the same');
+starts($httpd);
+$httpd->stop;
+is(endpoints(), '', '    and removed by a start and a stop');
+
 # --- A reload that never comes to the module's line
 
 for my $text ('LoadModule nosuch_module /nonexistent.so', 'Include /nonexistent.conf') {
