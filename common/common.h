@@ -38,6 +38,14 @@ mptcp_global_conf *mptcp_global(void);
  */
 int mptcp_is_check_pass(void);
 
+/** The first argument of a section in ap_conftree: <Location "/path">. */
+const char *mptcp_section_argument(const ap_directive_t *section,
+                                   apr_pool_t *p);
+
+/** Is a <VirtualHost> section this server, by where it begins? */
+int mptcp_section_is_server(const ap_directive_t *section,
+                            const server_rec *s);
+
 /* ---- kept.c: what outlives a reload ------------------------------------- */
 
 /**

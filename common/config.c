@@ -79,3 +79,23 @@ int mptcp_is_check_pass(void)
 {
     return ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG;
 }
+
+const char *mptcp_section_argument(const ap_directive_t *section,
+                                   apr_pool_t *p)
+{
+    const char *args = section->args;
+    char *argument = ap_getword_conf(p, &args);
+
+    if (*argument && argument[strlen(argument) - 1] == '>') {
+        argument[strlen(argument) - 1] = '\0';
+    }
+    return argument;
+}
+
+int mptcp_section_is_server(const ap_directive_t *section,
+                            const server_rec *s)
+{
+    return s->defn_name && section->filename
+           && s->defn_line_number == (unsigned)section->line_num
+           && strcmp(s->defn_name, section->filename) == 0;
+}

@@ -75,18 +75,6 @@ static apr_array_header_t *read_words(const char *args, worker_line *to,
     return words;
 }
 
-/* The first argument of a section. */
-static const char *argument_of(const ap_directive_t *section, apr_pool_t *p)
-{
-    const char *args = section->args;
-    char *argument = ap_getword_conf(p, &args);
-
-    if (*argument && argument[strlen(argument) - 1] == '>') {
-        argument[strlen(argument) - 1] = '\0';
-    }
-    return argument;
-}
-
 /* The parameters that ProxySet sets in a section; how many words. */
 static int read_proxy_sets(const ap_directive_t *section, worker_line *to,
                            apr_pool_t *p)
@@ -132,7 +120,8 @@ static void note_line(line_reader *reader, const ap_directive_t *line,
     else if (is_line(line, "BalancerMember")) {
         words = read_words(line->args, &found, reader->p);
         if (in_section(line, "<Proxy")) {
-            found.balancer = argument_of(line->parent, reader->p);
+            found.balancer = mptcp_section_argument(line->parent,
+                                                    reader->p);
         }
         else if (words->nelts) {
             found.balancer = APR_ARRAY_IDX(words, at++, char *);
@@ -146,7 +135,8 @@ static void note_line(line_reader *reader, const ap_directive_t *line,
         }
         found.is_section = 1;
         words = apr_array_make(reader->p, 1, sizeof(char *));
-        APR_ARRAY_PUSH(words, const char *) = argument_of(line, reader->p);
+        APR_ARRAY_PUSH(words, const char *)
+            = mptcp_section_argument(line, reader->p);
     }
     else {
         return;
@@ -157,12 +147,10 @@ static void note_line(line_reader *reader, const ap_directive_t *line,
     }
 }
 
-/* The server of a <VirtualHost>, by where that begins. */
+/* The server of a <VirtualHost>. */
 static server_rec *server_of(server_rec *s, const ap_directive_t *section)
 {
-    while (s && !(s->defn_name
-                  && s->defn_line_number == (unsigned)section->line_num
-                  && strcmp(s->defn_name, section->filename) == 0)) {
+    while (s && !mptcp_section_is_server(section, s)) {
         s = s->next;
     }
     return s;

@@ -98,22 +98,14 @@ static const char *find_page(apr_pool_t *p, const ap_directive_t *line,
     const char *found = NULL;
 
     for (; line && !found; line = line->next) {
-        const char *args = line->args;
-
         if (ap_cstr_casecmp(line->directive, "<Location") == 0
             && sets_handler(p, line)) {
-            char *path = ap_getword_conf(p, &args);
-            const apr_size_t length = strlen(path);
+            const char *path = mptcp_section_argument(line, p);
 
-            if (length && path[length - 1] == '>') {
-                path[length - 1] = '\0';
-            }
             found = *path == '/' ? path : NULL;
         }
         else if (ap_cstr_casecmp(line->directive, "<VirtualHost") == 0
-                 && s->defn_name && line->filename
-                 && (int)s->defn_line_number == line->line_num
-                 && strcmp(s->defn_name, line->filename) == 0) {
+                 && mptcp_section_is_server(line, s)) {
             found = find_page(p, line->first_child, s);
         }
     }
