@@ -57,7 +57,7 @@ $httpd->stop;
 
 # With ListenCoresBucketsRatio there are new sockets at every reload, for listeners
 # that have an MPTCP socket, too.
-$httpd = MPTCP::Httpd->new(lab => $lab, ns => 'host',
+$httpd = MPTCP::Httpd->new(lab => $lab, ns => 'host', two_processors => 1,
     conf => "ListenCoresBucketsRatio 1\nMPTCPListen 127.0.0.1:8001\n");
 $httpd->write_file('file', "content\n");
 ok($httpd->start, 'buckets') or diag $httpd->error_log;

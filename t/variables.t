@@ -281,9 +281,9 @@ for my $where (['127.0.0.1', 8080], ['127.0.0.1', 8081], ['::1', 8081]) {
 }
 $httpd->stop;
 
-# --- Listeners that the MPM has duplicated, where there are cores enough
+# --- Listeners that the MPM has duplicated
 
-$httpd = MPTCP::Httpd->new(load => ['headers'], conf => <<'END');
+$httpd = MPTCP::Httpd->new(load => ['headers'], two_processors => 1, conf => <<'END');
 MPTCPListen 127.0.0.1:8080
 Listen 127.0.0.1:8081
 ListenCoresBucketsRatio 1

@@ -39,8 +39,8 @@
  *   nlmsg_alloc 0      a function of libnl has no memory, or cannot send, when
  *                      mod_mptcp calls it: those at the end of this file
  *
- * And there are two processors at least: with one ListenCoresBucketsRatio does
- * nothing that could fail.
+ * And there are two processors: with one ListenCoresBucketsRatio does nothing
+ * that could fail.
  */
 
 #ifndef _GNU_SOURCE
@@ -65,6 +65,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "processors.c"
 
 #define MPTCP 262
 #define FAULTS_MAX 32
@@ -195,14 +197,6 @@ int getsockopt(int fd, int level, int option, void *value, socklen_t *length)
         }
     }
     return result;
-}
-
-long sysconf(int name)
-{
-    REAL(sysconf);
-    long value = real(name);
-
-    return name == _SC_NPROCESSORS_ONLN && value == 1 ? 2 : value;
 }
 
 int mprotect(void *start, size_t size, int protection)

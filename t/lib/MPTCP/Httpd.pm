@@ -34,6 +34,7 @@ our $PATIENCE = 30;
 #   order    'last' or 'first': where mod_mptcp is loaded relative to the others
 #   args     more arguments for httpd: ['-D', 'SOMETHING']
 #   before   a command to put before httpd: ['valgrind', '-q']
+#   two_processors  1: it is told of two, for ListenCoresBucketsRatio
 #   ready    code that tells whether it is ready, for -X, which says nothing
 sub new {
     my ($class, %o) = @_;
@@ -61,6 +62,12 @@ sub new {
     if ($self->{module}) {
         $self->{module_file} = "$self->{root}/mod_mptcp.so";
         File::Copy::copy(module_file(), $self->{module_file});
+    }
+    if ($o{two_processors}) {
+        my $library = "$self->{root}/processors.so";
+        system($ENV{CC} || 'cc', qw(-O1 -shared -fPIC -o), $library, _top() . '/t/fault/processors.c',
+            '-ldl') == 0 or die "MPTCP::Httpd: processors.c cannot be compiled\n";
+        $self->{before} = [@{ $self->{before} }, 'env', "LD_PRELOAD=$library"];
     }
     $self->set_conf($self->{conf});
     return $self;
@@ -347,11 +354,10 @@ sub since {
 
 # The module under test: MPTCP_SO, or what make has built in this work tree.
 sub module_file {
-    return $ENV{MPTCP_SO} // do {
-        my $top = dirname(dirname(dirname(dirname(Cwd::abs_path(__FILE__)))));
-        "$top/.libs/mod_mptcp.so";
-    };
+    return $ENV{MPTCP_SO} // _top() . '/.libs/mod_mptcp.so';
 }
+
+sub _top { return dirname(dirname(dirname(dirname(Cwd::abs_path(__FILE__))))) }
 
 sub _load_line {
     my ($name, $file) = @_;
