@@ -98,8 +98,7 @@ sub outage {
     my $ended = 0;
     $lab->wait_until(20, sub {
         $ended = waitpid $pid, WNOHANG;
-        return $ended || grep { $_->{state} eq 'SYN-SENT' && $_->{info} =~ /timer:\(on,[^,]*,[2-9]/
-            } $lab->ss('proxy', '-tao', 'dport = :7001');
+        return $ended || $lab->syns_sent('proxy', 7001) >= 3;
     });
     $lab->unblackhole(1);
     waitpid $pid, 0 if !$ended;

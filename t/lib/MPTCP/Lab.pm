@@ -449,6 +449,15 @@ sub ss {
     return @sockets;
 }
 
+# How many SYNs to a port a host has sent without an answer, for a connection that
+# waits for one.
+sub syns_sent {
+    my ($self, $ns, $port) = @_;
+    my ($most) = sort { $b <=> $a } 0, map { $_->{info} =~ /timer:\(on,[^,]*,(\d+)\)/ ? $1 + 1 : () }
+        grep { $_->{state} eq 'SYN-SENT' } $self->ss($ns, '-tao', "dport = :$port");
+    return $most;
+}
+
 # Polls until a condition holds: true at once when it does, false when it does
 # not within so many seconds.
 sub wait_until {
