@@ -54,10 +54,12 @@ my $httpd = server($site
         . recipe('Downloads that used several paths', 'apache')
         . recipe('GoAccess', 'apache'));
 get($_) for 2, 2, 0;
+# (before Linux 6.5 there are no counts)
+my $bytes = (grep {/BYTES/} $lab->unknown_variables) ? qr/- -/ : qr/\d+ 0/;
 my $combined = qr{10\.91\.1\.1 - - \[[^]]+\] "GET / HTTP/1\.1" 200 9 "-" "-"};
 my $log = $httpd->root . '/logs/mptcp.log';
 my @lines = lines($log, 3);
-like($lines[$_], qr/^$combined on 2 \d+ 0$/, "mptcp.log, line $_") for 0, 1;
+like($lines[$_], qr/^$combined on 2 $bytes$/, "mptcp.log, line $_") for 0, 1;
 like($lines[2], qr/^$combined off - - -$/, 'mptcp.log, line 2');
 is(scalar(@lines), 3, '... and no line is there twice');
 is(scalar(lines($httpd->root . '/logs/site.log', 3)), 3, '... nor in the log of the site');
@@ -97,7 +99,7 @@ is(scalar(@lines), 3, '... and the two of connections that had two paths already
 $httpd = server($site . recipe('The same in the access log that is there', 'apache'));
 get($_) for 2, 0;
 @lines = lines($httpd->root . '/logs/site.log', 2);
-like($lines[0], qr/^10\.91\.1\.1 .* "-" "-" on 2 \d+ 0$/, 'combined has the words, MPTCP');
+like($lines[0], qr/^10\.91\.1\.1 .* "-" "-" on 2 $bytes$/, 'combined has the words, MPTCP');
 like($lines[1], qr/^10\.91\.1\.1 .* "-" "-" off - - -$/, '... TCP');
 
 # --- Decisions
