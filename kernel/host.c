@@ -25,6 +25,7 @@
 
 typedef struct {
     int ifindex;
+    int family;
     apr_array_header_t *addresses;      /* mptcp_endpoint */
 } address_reader;
 
@@ -40,6 +41,8 @@ static int read_host_address(struct nl_msg *msg, void *into)
     if (header->nlmsg_type != RTM_NEWADDR
         || nlmsg_parse(header, sizeof(*ifa), attr, IFA_MAX, NULL) < 0
         || (int)ifa->ifa_index != reader->ifindex
+        /* without IPv6 (ipv6.disable=1) all are the answer to that, too */
+        || ifa->ifa_family != reader->family
         || ifa->ifa_scope != RT_SCOPE_UNIVERSE) {
         return 1;
     }
@@ -91,6 +94,7 @@ apr_status_t mptcp_host_addresses(apr_pool_t *p, int ifindex,
             nlmsg_free(msg);
             msg = NULL;
         }
+        reader.family = families[i];
         rv = mptcp_netlink_ask(sock, msg, read_host_address, &reader);
     }
     nl_socket_free(sock);

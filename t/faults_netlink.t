@@ -108,6 +108,16 @@ for my $case ([EINVAL, qr/$one: this kernel does not know one of its settings/],
     else { like($log, $lacks, "$fault, $is: laminar was dropped, which is said") }
 }
 
+# Where IPv6 was switched off at boot, the kernel gives the other addresses again
+# when it is asked for those of IPv6.
+{
+    $lab->run('host', qw(ip address add), "192.0.2.$_/32", qw(dev lo)) for 1 .. 6;
+    my $log = $faults->starts('ipv6_off 0', "Listen 127.0.0.1:8000\nMPTCPEndpoint dev lo signal\n")->error_log;
+    is(scalar(() = grep {/^192\.0\.2\./} $lab->endpoints('host')), 6, '    each address is announced');
+    unlike($log, qr/addresses more than/, '    and none is counted twice');
+    $lab->run('host', qw(ip address delete), "192.0.2.$_/32", qw(dev lo)) for 1 .. 6;
+}
+
 # An endpoint that is to go at a reload does not.
 for my $case ([EPERM, qr/takes CAP_NET_ADMIN.*ip mptcp endpoint delete id 1/],
     [EIO, qr/cannot remove endpoint 127\.0\.0\.2/])

@@ -32,6 +32,8 @@
  *   diag.hides 0       of subflows nothing is said that takes a privilege
  *   diag.fallback 0    each connection has fallen back to TCP
  *   diag.stalled 0     each subflow has data that are not acknowledged
+ *   ipv6_off 0         addresses of IPv6 are asked for in vain, as where it was
+ *                      switched off at boot: the answer is all that there are
  *   getifaddrs 12
  *   sysctl 2           files below /proc/sys/net
  *   rename 28          of a file whose name has "mptcp" in it; also mkstemp
@@ -53,6 +55,7 @@
 #include <linux/genetlink.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stdarg.h>
@@ -111,6 +114,15 @@ static int refuse(int error)
 {
     errno = error;
     return -1;
+}
+
+static int domain_of(int fd)
+{
+    REAL(getsockopt);
+    int domain = -1;
+    socklen_t length = sizeof(domain);
+
+    return real(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) ? -1 : domain;
 }
 
 static int protocol_of(int fd)
@@ -374,6 +386,22 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 }
 
 /* ---- files and the rest -------------------------------------------------- */
+
+/* The kernel answers for a family that it does not have by those that it has. */
+ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+    REAL(sendmsg);
+    struct nlmsghdr *header = msg->msg_iovlen ? msg->msg_iov[0].iov_base : NULL;
+    struct ifaddrmsg *ifa = header ? NLMSG_DATA(header) : NULL;
+
+    if (domain_of(fd) == AF_NETLINK && protocol_of(fd) == NETLINK_ROUTE
+        && msg->msg_iov[0].iov_len >= NLMSG_LENGTH(sizeof(*ifa))
+        && header->nlmsg_type == RTM_GETADDR && ifa->ifa_family == AF_INET6
+        && fault("ipv6_off") >= 0) {
+        ifa->ifa_family = AF_DECnet;
+    }
+    return real(fd, msg, flags);
+}
 
 int getifaddrs(struct ifaddrs **list)
 {
