@@ -183,6 +183,8 @@ typedef struct {
     apr_uint64_t tcp;
     /** of a listener: further subflows of those that have ended */
     apr_uint64_t joins;
+    /** of a listener: of its mptcp, those that ended soon after they began */
+    apr_uint64_t brief;
     /** of a listener's mptcp and tcp: those that asked for the status page */
     apr_uint64_t page_mptcp;
     apr_uint64_t page_tcp;

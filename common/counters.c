@@ -28,7 +28,7 @@ APLOG_USE_MODULE(mptcp);
  * What is in process->pool, under this key; its number changes with the
  * structures, for a restart may bring a newer module.
  */
-#define REGISTRY_KEY "mod_mptcp:counters:3"
+#define REGISTRY_KEY "mod_mptcp:counters:4"
 
 /*
  * A counter's name.  Configurations are numbered; this one was in all of those
@@ -322,6 +322,7 @@ void mptcp_counts_add(mptcp_counter *counter, const mptcp_counts *more)
     add(&counter->counts.fallback, more->fallback);
     add(&counter->counts.tcp, more->tcp);
     add(&counter->counts.joins, more->joins);
+    add(&counter->counts.brief, more->brief);
     add(&counter->counts.page_mptcp, more->page_mptcp);
     add(&counter->counts.page_tcp, more->page_tcp);
 }
@@ -334,6 +335,7 @@ void mptcp_counts_get(const mptcp_counted *one, mptcp_counts *counts)
     counts->fallback = get(&now->fallback);
     counts->tcp = get(&now->tcp);
     counts->joins = get(&now->joins);
+    counts->brief = get(&now->brief);
     counts->page_mptcp = get(&now->page_mptcp);
     counts->page_tcp = get(&now->page_tcp);
 }

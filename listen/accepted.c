@@ -70,8 +70,16 @@ void mptcp_listeners_name(server_rec *s, apr_pool_t *ptemp)
 
 /* ---- connections -------------------------------------------------------- */
 
-/* Where the counter of an MPTCP connection is found when it ends. */
+/* Where it is found when an MPTCP connection ends. */
 #define CONNECTION_KEY "mod_mptcp:counter"
+
+typedef struct {
+    mptcp_counter *counter;
+    apr_time_t began;
+} counted_connection;
+
+/* One that has lasted so long has the further paths that its client wanted. */
+#define BRIEF apr_time_from_sec(2)
 
 /*
  * mod_proxy's connections to backends, which pass by here too, have no entry
@@ -82,6 +90,7 @@ int mptcp_count_accepted(conn_rec *c, void *csd)
     static const mptcp_counts one_mptcp = { .mptcp = 1 };
     static const mptcp_counts one_tcp = { .tcp = 1 };
     const mptcp_counted *one;
+    counted_connection *counted;
     int protocol;
 
     if (mptcp_counted_all(MPTCP_COUNTER_LISTENER)->nelts == 0 || c->master
@@ -97,7 +106,10 @@ int mptcp_count_accepted(conn_rec *c, void *csd)
         return OK;
     }
     mptcp_counts_add(one->counter, &one_mptcp);
-    apr_pool_userdata_setn(one->counter, CONNECTION_KEY, NULL, c->pool);
+    counted = apr_palloc(c->pool, sizeof(*counted));
+    counted->counter = one->counter;
+    counted->began = apr_time_now();
+    apr_pool_userdata_setn(counted, CONNECTION_KEY, NULL, c->pool);
     return OK;
 }
 
@@ -107,14 +119,16 @@ int mptcp_count_accepted(conn_rec *c, void *csd)
  */
 int mptcp_count_ended(conn_rec *c)
 {
-    void *counter = NULL;
+    const counted_connection *counted;
+    void *data = NULL;
     mptcp_counts ended = { 0 };
     mptcp_reading reading;
     apr_socket_t *sd;
     apr_os_sock_t fd;
 
-    apr_pool_userdata_get(&counter, CONNECTION_KEY, c->pool);
-    sd = counter ? ap_get_conn_socket(c) : NULL;
+    apr_pool_userdata_get(&data, CONNECTION_KEY, c->pool);
+    counted = data;
+    sd = counted ? ap_get_conn_socket(c) : NULL;
     if (!sd || apr_os_sock_get(&fd, sd) != APR_SUCCESS || fd < 0) {
         return OK;
     }
@@ -124,7 +138,8 @@ int mptcp_count_ended(conn_rec *c)
     if (reading.state == MPTCP_STATE_ON) {
         ended.joins = reading.info.extra_subflows;
     }
-    mptcp_counts_add(counter, &ended);
+    ended.brief = apr_time_now() - counted->began < BRIEF;
+    mptcp_counts_add(counted->counter, &ended);
     return OK;
 }
 

@@ -164,7 +164,7 @@ status_trouble *status_trouble_add(apr_array_header_t *list, status_kind kind,
 
 /* ---- watch.c: since when ------------------------------------------------ */
 
-/** Counters of the kernel that are looked at, of its whole namespace. */
+/** Counters that are looked at: of the kernel, of its whole namespace. */
 enum {
     STATUS_JOINS_RECEIVED,
     STATUS_JOINS_NO_TOKEN,              /**< of a connection not known here */
@@ -175,10 +175,13 @@ enum {
     STATUS_JOINS_NO_SOCKET,             /**< those that were not sent */
     STATUS_JOINS_NO_ADDRESS,
     STATUS_JOINS_NO_WAY,
+    STATUS_KERNEL_COUNTERS,
+    /** and of this server: connections that ended soon after they began */
+    STATUS_BRIEF = STATUS_KERNEL_COUNTERS,
     STATUS_COUNTERS
 };
 
-/** 0: this kernel does not have it. */
+/** Those of the kernel; 0: it does not have it. */
 void status_counters_read(apr_uint64_t now[STATUS_COUNTERS]);
 
 /** By how much a counter has risen in the last ten minutes. */

@@ -35,6 +35,19 @@ int status_limit_is_ours(const status_report *report, int limit)
            && ours == report->paths->limits.value[limit];
 }
 
+static void count_brief(status_report *report)
+{
+    int i;
+
+    for (i = 0; i < report->listeners->nelts; i++) {
+        mptcp_counts counts;
+
+        mptcp_counts_get(&APR_ARRAY_IDX(report->listeners, i, mptcp_counted),
+                         &counts);
+        report->counters[STATUS_BRIEF] += counts.brief;
+    }
+}
+
 void status_report_state(apr_pool_t *p, int foresee, status_report *report)
 {
     status_paths *paths = apr_palloc(p, sizeof(*paths));
@@ -55,6 +68,7 @@ void status_report_state(apr_pool_t *p, int foresee, status_report *report)
         report->paths = paths;
     }
     status_counters_read(report->counters);
+    count_brief(report);
     status_check_host(report);
 }
 

@@ -22,7 +22,7 @@ APLOG_USE_MODULE(mptcp);
 #define SAMPLES 11
 #define SAMPLE_EVERY apr_time_from_sec(60)
 
-#define STATUS_WATCH_KEY "mod_mptcp:status:1"
+#define STATUS_WATCH_KEY "mod_mptcp:status:2"
 
 typedef struct {
     apr_uint64_t trouble[TROUBLES_MAX];     /* a hash of it; 0: none */
@@ -49,7 +49,7 @@ static void watch_set(apr_uint64_t *number, apr_uint64_t value)
 
 void status_counters_read(apr_uint64_t now[STATUS_COUNTERS])
 {
-    static const char *const names[STATUS_COUNTERS] = {
+    static const char *const names[STATUS_KERNEL_COUNTERS] = {
         [STATUS_JOINS_RECEIVED] = "MPJoinSynRx",
         [STATUS_JOINS_NO_TOKEN] = "MPJoinNoTokenFound",
         [STATUS_JOINS_WRONG_HMAC] = "MPJoinAckHMacFailure",
@@ -62,7 +62,7 @@ void status_counters_read(apr_uint64_t now[STATUS_COUNTERS])
     };
 
     memset(now, 0, STATUS_COUNTERS * sizeof(now[0]));
-    mptcp_netstat_read(names, STATUS_COUNTERS, now);
+    mptcp_netstat_read(names, STATUS_KERNEL_COUNTERS, now);
 }
 
 /* Of what tells it from others; not 0. */

@@ -119,6 +119,28 @@ like(get('', 'other'), qr/class="state warn">.*joins refused/, 'the page is ambe
 $_->close for @sessions;
 $_->stop for $announcing, $other;
 
+# Joins that come too late, for connections of one short answer each: with 40 ms
+# there and back nearly all of them, and nothing is wrong.
+{
+    $lab->add_host('far');
+    $lab->add_path($_, ['client', "c$_"], ['far', "f$_"], delay => 0.02) for 4, 5;
+    my $far = MPTCP::Httpd->new(lab => $lab, ns => 'far',
+        conf => "${conf}MPTCPEndpoint 10.91.5.2 dev f5 signal\n");
+    $far->write_file('short', 'x' x 60_000);
+    $far->start or BAIL_OUT($far->error_log);
+    for (1 .. 12) {
+        my $r = MPTCP::Client::get(lab => $lab, ns => 'client', host => '10.91.4.2', port => 80,
+            path => '/short', mptcp => 1, timeout => 20);
+        is("$r->{error}$r->{bytes}", 60_000, 'a short answer');
+    }
+    # what refuses them is counted since Linux 6.15
+    my %counted = %{ $lab->counters('far') };
+    my $late = ($counted{MPTcpExtMPJoinRejected} // 0) + $counted{MPTcpExtMPJoinNoTokenFound};
+    cmp_ok($late, '>=', exists $counted{MPTcpExtMPJoinRejected} ? 6 : 0, 'joins came too late');
+    is_deeply([map { $_->{kind} } @{ status('far')->{troubles} }], [], '... which is no trouble');
+    $far->stop;
+}
+
 # --- The kernel gives up MPTCP for new connections
 
 {
