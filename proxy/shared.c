@@ -32,6 +32,7 @@ typedef struct {
     const char *balancer;               /* NULL: a direct worker */
     const char *url;
     const char *value;                  /* of multipathtcp=, or NULL */
+    int is_pattern;                     /* has what a pattern has found, $1 */
     int is_raw;                         /* nocanon or the like */
     int is_interpolated;
     int is_section;                     /* <Proxy url>, never ignored */
@@ -105,12 +106,15 @@ static void note_line(line_reader *reader, const ap_directive_t *line,
     worker_line found = { 0 };
     apr_array_header_t *words;
     int at = 0;                         /* of the URL among the words */
+    int is_match = is_line(line, "ProxyPassMatch");
+    const char *dollar;
 
     found.line = line;
     found.s = s;
-    if (is_line(line, "ProxyPass") || is_line(line, "ProxyPassMatch")) {
+    if (is_match || is_line(line, "ProxyPass")) {
         words = read_words(line->args, &found, reader->p);
         if (words->nelts && !strcmp(APR_ARRAY_IDX(words, 0, char *), "~")) {
+            is_match = 1;
             at++;
         }
         if (!in_section(line, "<Location")) {
@@ -143,6 +147,8 @@ static void note_line(line_reader *reader, const ap_directive_t *line,
     }
     if (at < words->nelts) {
         found.url = APR_ARRAY_IDX(words, at, char *);
+        dollar = ap_strchr_c(found.url, '$');
+        found.is_pattern = is_match && dollar && apr_isdigit(dollar[1]);
         APR_ARRAY_PUSH(reader->lines, worker_line) = found;
     }
 }
@@ -218,15 +224,10 @@ static const char *never_fits(const worker_line *line, apr_pool_t *p)
     if (line->is_interpolated && ap_strstr_c(line->url, "${")) {
         return "interpolate makes another URL of it";
     }
-#if !AP_MODULE_MAGIC_AT_LEAST(20120211, 94)
     /* patterns are looked for since 2.4.47 */
-    if (is_line(line->line, "ProxyPassMatch")) {
-        path = ap_strchr_c(line->url, '$');
-        if (path && apr_isdigit(path[1])) {
-            return "this httpd finds no worker whose URL has a '$1'";
-        }
+    if (line->is_pattern && !AP_MODULE_MAGIC_AT_LEAST(20120211, 94)) {
+        return "this httpd finds no worker whose URL has a '$1'";
     }
-#endif
     path = ap_strstr_c(line->url, "://");
     path = path ? strchr(path + 3, '/') : NULL;
     if (!path || line->is_raw) {

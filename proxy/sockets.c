@@ -89,11 +89,16 @@ apr_status_t mptcp_backend_socket(apr_socket_t **sd, int family, int type,
 
     /* sockets of other kinds (Unix domain) are none of our business */
     if (!connecting.s || type != SOCK_STREAM
-        || (family != APR_INET && family != APR_INET6)
-        || !(connecting.worker
-             ? mptcp_worker_wants(connecting.worker, connecting.s)
-             : mptcp_proxy_default(connecting.s))) {
+        || (family != APR_INET && family != APR_INET6)) {
         return apr_socket_create(sd, family, type, protocol, p);
+    }
+    if (!(connecting.worker
+          ? mptcp_worker_wants(connecting.worker, connecting.s)
+          : mptcp_proxy_default(connecting.s))) {
+        /* trunk's mod_proxy asks what an inherited worker of that URL says */
+        return apr_socket_create(sd, family, type,
+                                 protocol == IPPROTO_MPTCP ? APR_PROTO_TCP
+                                 : protocol, p);
     }
 
     rv = apr_socket_create(sd, family, type, IPPROTO_MPTCP, p);

@@ -35,6 +35,8 @@ my @lines = (
     # (patterns are looked for since 2.4.47)
     ['ProxyPassMatch ^/(a/.*)$ http://127.0.0.1:81/c$1 multipathtcp=On', 'ca',
         MPTCP::Httpd::since('2.4.47') ? 0 : 1],
+    ['ProxyPass ~ ^/(a/.*)$ http://127.0.0.1:81/c$1 multipathtcp=On', 'ca',
+        MPTCP::Httpd::since('2.4.47') ? 0 : 1],
     ["ProxyPass /a/ \"http://127.0.0.1:81/b c/\"\n"
             . 'ProxySet "http://127.0.0.1:81/b c/" multipathtcp=On',     'b c',   1],
 );
