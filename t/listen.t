@@ -158,6 +158,11 @@ END
         # connections meet every bucket of two, but for one time in 128.
         my $before = $lab->counter('server', 'MPTcpExtMPJoinAckRx');
         served_by_mptcp("connection $_", '10.91.1.2', 82, path => '/large') for 1 .. 8;
+        if (MPTCP::Httpd::since('2.5')) {    # trunk makes the duplicates out of our reach
+            like($httpd->error_log, qr{mptcp:notice.*with ListenCoresBucketsRatio this httpd uses second paths late},
+                '... that joins do not happen in all buckets is said');
+            next;
+        }
         is($lab->counter('server', 'MPTcpExtMPJoinAckRx') - $before, 8, '... joins happen in all buckets');
     }
 }
