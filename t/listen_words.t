@@ -46,7 +46,13 @@ refused('Listen 8001 8002 options=multipathtcp', qr/Listen 8001 8002 options=mul
 refused('Listen 8001 On options=multipathtcp', qr/'On' is no protocol.*write 'MPTCPListen 8001'/);
 
 # The error is of the line's own place.
-refused("Listen 8000\nListen 8001\n\nListen 8002 mptcp", qr/Syntax error on line 20 of .*httpd\.conf/);
+{
+    my $httpd = MPTCP::Httpd->new(conf => "Listen 8000\nListen 8001\n\nListen 8002 mptcp");
+    open my $conf, '<', $httpd->conf_file or die $httpd->conf_file . ": $!\n";
+    1 while <$conf> !~ /8002/;
+    my $line = $.;
+    like(($httpd->config_test)[1], qr/Syntax error on line $line of .*httpd\.conf/, 'in the midst of others');
+}
 
 # What is a protocol, or may be one
 accepted($_) for 'Listen 8001 http', 'Listen 8001 h2', 'Listen 8001 acme-tls', 'Listen 8001 nntp',
@@ -54,7 +60,7 @@ accepted($_) for 'Listen 8001 http', 'Listen 8001 h2', 'Listen 8001 acme-tls', '
     'MPTCPListen 8001 online', 'MPTCPListen 8001 x-mine', 'Listen 8001 ftp options=multipathtcp';
 
 # Without a word of ours in it, a wrong line is core's affair.
-refused('Listen 8001 http more', qr/Listen requires 1 or 2 arguments/);
+refused('Listen 8001 http more', qr/Listen requires 1 or 2 arguments|Third argument to Listen/);
 done_testing();
 
 sub check {

@@ -64,7 +64,8 @@ sub configure_before {
 # --- The file is beside the PidFile
 
 my $httpd = server();
-my $root  = $httpd->root;
+# (where a relative one is: below DefaultRuntimeDir, or below ServerRoot)
+my $root  = $httpd->root . (MPTCP::Httpd::since('2.5') ? "/run" : "");
 mkdir "$root/$_" or die "$_: $!" for 'one', 'two';
 configure($httpd, @all, 'PidFile one/my.pid');
 starts($httpd);
