@@ -44,8 +44,9 @@ sub taken_back {
 }
 
 sub killed {
-    my ($httpd) = @_;
-    kill 'KILL', $httpd->pid;
+    my ($httpd, $signal) = @_;
+    kill $signal // 'KILL', $httpd->pid;
+    $lab->wait_until(5, sub { !$httpd->alive });
     return $httpd->stop;    # its children, which go on without it
 }
 
@@ -129,7 +130,7 @@ $lab->run(undef, qw(ip -n server mptcp endpoint flush));
 # nothing tells it from what httpd had added.
 starts($httpd);
 $ours = endpoints();
-killed($httpd);
+killed($httpd, 'QUIT');
 $lab->run(undef, qw(ip -n server mptcp endpoint delete id), $ours =~ / id (\d+)/);
 $lab->endpoint('server', '10.91.2.2', dev => 's2', 'signal');
 is(endpoints(), $ours, 'killed; deleted by its id; added by hand: the same');
