@@ -135,13 +135,15 @@ void status_check_host(status_report *report)
             && count++ < STATUS_NAMED) {
             status_trouble_add(report->troubles, STATUS_PLAIN_TCP, "%s is "
                                "TCP, as it was when httpd was started; "
-                               "restart httpd", one->name);
+                               "reload httpd, and see its log if that does "
+                               "not change it", one->name);
         }
     }
     if (count > STATUS_NAMED) {
         status_trouble_add(report->troubles, STATUS_PLAIN_TCP, "%d more "
                            "listeners are TCP, as they were when httpd was "
-                           "started; restart httpd", count - STATUS_NAMED);
+                           "started; reload httpd, and see its log if that "
+                           "does not change it", count - STATUS_NAMED);
     }
     if (!report->paths) {
         status_trouble_add(report->troubles, STATUS_PATH_MANAGER, "the "

@@ -19,6 +19,9 @@ Listen 127.0.0.1:8000
 MPTCPListen 127.0.0.1:8001
 MPTCPListen [::1]:8001
 ProxyPass /proxied/ http://127.0.0.1:8001/ multipathtcp=On disablereuse=On
+<Location /mptcp-status>
+    SetHandler mptcp-status
+</Location>
 END
 $httpd->write_file('file', "content\n");
 
@@ -43,8 +46,11 @@ like($worker[0] // '', qr{:warn\].*http://127\.0\.0\.1:8001/?.*ENOPROTOOPT.*net\
     '... names worker, errno and what to do');
 
 $lab->sysctl('host', 'net.mptcp.enabled', 1);
-ok($httpd->graceful, 'net.mptcp.enabled=1 and a reload');
+my $remedy = qr/"127\.0\.0\.1:8001 is TCP, [^"]*","remedy":"reload httpd/;
+like(page(), $remedy, 'net.mptcp.enabled=1: the page says what to do');
+ok($httpd->graceful, '... which is a reload');
 is(mptcp_listeners(), 2, 'MPTCP listeners');
+unlike(page(), qr/8001 is TCP/, '... and the page says so no more');
 my $before = $lab->counters('host');
 my $r = get('127.0.0.1', 8001, '/file', mptcp => 1);
 is($r->{status}, 200, 'served');
@@ -92,6 +98,8 @@ sub get {
     return MPTCP::Client::get(lab => $lab, ns => 'host', host => $host, port => $port,
         path => $path, %o);
 }
+
+sub page { return get('127.0.0.1', 8000, '/mptcp-status?json', keep => 1)->{body} }
 
 sub mptcp_listeners {
     return scalar $lab->ss('host', '-lM');
