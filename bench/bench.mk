@@ -31,14 +31,15 @@ bench-report:
 KERNEL_OF_BENCH = $(or $(KERNEL),6.12)
 
 bench-wan:
-	bench/guest $(KERNEL_OF_BENCH) wan long roam
+	bench/guest $(KERNEL_OF_BENCH) wan tune roam
 
 bench-check:
 	bench/guest $(KERNEL_OF_BENCH) check
 	$(if $(UPDATE),cp bench/results/check.txt bench/expected.txt)
 
 # Given on the command line, these are for the scripts.
-export SHORT CONGESTION UPDATE WAN_NETWORKS WAN_CONGESTION WAN_VIAS ROAM_PARTS ROAM_SERVERS
+export SHORT CONGESTION UPDATE WAN_NETWORKS WAN_CONGESTION WAN_VIAS TUNE_NETWORKS TUNE_CONGESTION \
+	ROAM_PARTS ROAM_SERVERS ROAM_CHANGES
 
 .PHONY: bench bench-status bench-report bench-wan bench-check \
 	$(addprefix bench-,$(BENCH_PARTS))

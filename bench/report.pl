@@ -25,6 +25,7 @@ my $results = Bench::results();
 my @text;
 introduce();
 wan();
+tune();
 roam();
 paths();
 cut();
@@ -222,6 +223,40 @@ sub wan_plot {
     $plot->legend(16, 54, map { [@$_[3, 2]] } @bars);
     $plot->write("$results/wan.svg");
     return;
+}
+
+# ---- Tune -------------------------------------------------------------------
+
+sub tune {
+    my @kernels = kernels('tune') or return;
+    para('## What can be set');
+    para(<<"END" =~ s/\n$//r);
+Paths on which two are less than they could be (`bench/tune.pl`, as in `make bench-wan`;
+far and train are those above, farther has 200 and 300 ms): MB/s of a transfer, or the
+mean of five that begin at different moments of the gaps, and the slowest and fastest
+of them.
+END
+    for my $kernel (@kernels) {
+        my @rows = Bench::table("tune-$kernel");
+        for my $network (uniq map { $_->{network} } @rows) {
+            my @own = select_rows(\@rows, network => $network);
+            my @ways = uniq map { "$_->{congestion} $_->{way}" } @own;
+            table(["$network, Linux $kernel", map { s/ /, /r } @ways], map {
+                my ($setting, $path) = split / *\| */;
+                [$path eq 'both' ? $setting : "TCP, path $path", map {
+                    my ($congestion, $way) = split ' ';
+                    tune_cell(select_rows(\@own, setting => $setting, path => $path,
+                        congestion => $congestion, way => $way)) } @ways]
+            } uniq map { "$_->{setting} | $_->{path}" } @own);
+        }
+    }
+    return;
+}
+
+sub tune_cell {
+    my @rates = map { $_->{rate} } @_ or return '-';
+    return sprintf '%.2f', $rates[0] if @rates == 1;
+    return sprintf '**%.2f** (%.2f to %.2f)', Bench::mean(@rates), min(@rates), max(@rates);
 }
 
 # ---- Roam -------------------------------------------------------------------

@@ -9,6 +9,9 @@
 #                          comes back: the stall, and how soon it is used again
 #
 # For a guest in virtual time, which has netem: see docs/benchmarks.md.
+#   ROAM_PARTS     'handovers cuts', or one of them
+#   ROAM_SERVERS   'mod_mptcp nginx': whose hand-overs
+#   ROAM_CHANGES   fewer than a hundred
 
 use strict;
 use warnings;
@@ -24,7 +27,6 @@ use MPTCP::Client;
 
 use constant {
     NETWORK => 'wifi+lte',
-    CHANGES => 100,
     BYTES   => 2.5e6,
     OVERLAP => 0.3,      # seconds with both networks, or with none
 };
@@ -36,12 +38,15 @@ if (!MPTCP::Sandbox::inside()) {
 my $bench = Bench->begin('roam-' . Bench::kernel());
 my $short = Bench::short();
 my @parts = split ' ', $ENV{ROAM_PARTS} // 'handovers cuts';
-my (@handovers, @cuts);
+my @servers = $bench->kinds(split ' ', $ENV{ROAM_SERVERS} // 'mod_mptcp');
+my $changes = $short ? 4 : $ENV{ROAM_CHANGES} // 100;
+# What is left out now is as it was measured before.
+my $cuts = 'roam-cuts-' . Bench::kernel();
+my %now = map { $_ => 1 } @servers;
+my @handovers = grep { !$now{ $_->{server} } } Bench::table($bench->{part});
+my @cuts = Bench::table($cuts);
 handovers() if grep { $_ eq 'handovers' } @parts;
 cuts() if grep { $_ eq 'cuts' } @parts;
-$bench->write($bench->{part}, [qw(server connection order at stall seconds bytes intact)],
-    @handovers);
-$bench->write("roam-cuts-" . Bench::kernel(), [qw(server path how trial stall back intact)], @cuts);
 $bench->end(bytes => BYTES, overlap => OVERLAP);
 exit 0;
 
@@ -57,16 +62,19 @@ sub handovers {
         Bench::Wan::shape($lab, 'router', "r$i", $paths[ $i - 1 ], 'download');
     }
     my $port = 8000;
-    for my $kind ($bench->kinds(split ' ', $ENV{ROAM_SERVERS} // 'mod_mptcp')) {
+    for my $kind (@servers) {
         my $server = Bench::Server->start($kind, lab => $lab, ns => 'server', port => ++$port,
             files => $file =~ s{/[^/]*$}{}r);
-        for my $connection ($kind eq 'mod_mptcp' ? ('keep-alive', 'close') : 'close') {
+        for my $connection ('keep-alive', 'close') {
             srand 1;             # the same moments for all, and each time
-            for my $n (1 .. ($short ? 4 : $connection eq 'close' ? CHANGES / 2 : CHANGES)) {
+            for my $n (1 .. ($connection eq 'close' ? $changes / 2 : $changes)) {
                 one($lab, $kind, $port, $connection, $n % 2 ? 'make first' : 'break first',
                     rand, $md5);
             }
             summary($kind, $connection);
+            # What there is so far: all of it takes long.
+            $bench->write($bench->{part}, [qw(server connection order at stall seconds bytes intact)],
+                @handovers);
         }
         $server->stop;
     }
@@ -116,6 +124,7 @@ sub summary {
 # ---- Cuts -------------------------------------------------------------------
 
 sub cuts {
+    @cuts = ();
     my ($file, undef, $md5) = Bench::random_file(12e6);
     my $lab = Bench::Wan->lab(NETWORK, congestion => 'cubic');
     my $port = 8000;
@@ -131,6 +140,7 @@ sub cuts {
         }
         $server->stop;
     }
+    $bench->write($cuts, [qw(server path how trial stall back intact)], @cuts);
     return;
 }
 

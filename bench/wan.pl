@@ -15,16 +15,20 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib", "$FindBin::Bin/../t/lib";
+use List::Util qw(max min sum);
 use Bench;
 use Bench::Origin;
 use Bench::Server;
 use Bench::Wan;
 use MPTCP::Client;
 
-use constant CONGESTION => qw(cubic bbr);
+use constant {
+    CONGESTION => ['cubic', 'bbr'],
+    STARTS     => [0, 7, 14],    # seconds, of Bench::Wan::wait_for_gaps()
+};
 
 if (!MPTCP::Sandbox::inside()) {
-    my $why = Bench::Wan::prepare(CONGESTION);
+    my $why = Bench::Wan::prepare(CONGESTION->@*);
     die "bench: $why\n" if $why;
 }
 my $bench = Bench->begin('wan-' . Bench::kernel());
@@ -32,13 +36,13 @@ my $short = Bench::short();
 my @networks = split(' ', $ENV{WAN_NETWORKS} // '') ;
 @networks = $short ? 'dsl+dsl' : Bench::Wan::names() if !@networks;
 my @congestion = split ' ', $ENV{WAN_CONGESTION} // '';
-@congestion = $short ? 'cubic' : (CONGESTION) if !@congestion;
+@congestion = $short ? 'cubic' : CONGESTION->@* if !@congestion;
 my @vias = split ' ', $ENV{WAN_VIAS} // 'direct proxied';
 my %others = map { $_ => 1 } qw(dsl+dsl wifi+lte far);
 # Networks that are left out now are as they were measured before.
 my %now = map { $_ => 1 } @networks;
 my @rows = grep { !$now{ $_->{network} } } Bench::table($bench->{part});
-my %curve;    # of TCP: "network direction congestion path" => [[bytes, seconds] ...]
+my %curve;    # of TCP: "network direction congestion start path" => [[bytes, seconds] ...]
 
 for my $network (@networks) {
     for my $congestion (@congestion) {
@@ -118,32 +122,49 @@ sub proxied {
     return;
 }
 
+# Where paths fall silent it matters when a transfer begins: it is done at some
+# moments that are the same for all, and what is written is the mean.
 sub run {
     my ($lab, $client, $watch, $row, $file, %o) = @_;
+    my @runs = map { one($lab, $client, $watch, $row, $file, $_, %o) } $lab->{gaps_from} ? STARTS->@* : 0;
+    my %mean = map { my $column = $_; $column => Bench::mean(map { $_->{$column} } @runs) }
+        qw(seconds path1 path2);
+    my $size = -s $file->[0];
+    my $rate = $size / $mean{seconds} / 1e6;
+    my $share = $row->{path} eq 'both'
+        ? sprintf '%.3f', $size * @runs / sum(map { $_->{carried} } @runs) : '';
+    my $intact = min(map { $_->{intact} } @runs);
+    push @rows, { %$row, share => $share, seconds => sprintf('%.3f', $mean{seconds}),
+        rate => sprintf('%.4f', $rate), path1 => int $mean{path1}, path2 => int $mean{path2},
+        subflows => max(map { $_->{subflows} } @runs), intact => $intact };
+    $bench->say(sprintf '%-9s %-7s %-8s %-5s %-9s %-4s %7.3f MB/s of %.1f MB, %5s, %s%s%s',
+        @$row{qw(network via direction congestion server path)}, $rate, $size / 1e6, $share,
+        join(' + ', map { sprintf '%.2f', $_ / 1e6 } @mean{qw(path1 path2)}),
+        @runs > 1 ? ' at ' . join(' ', map { sprintf '%.2f', $size / $_->{seconds} / 1e6 } @runs) : '',
+        $intact ? '' : ' NOT INTACT');
+    return;
+}
+
+sub one {
+    my ($lab, $client, $watch, $row, $file, $start, %o) = @_;
     my ($name, undef, $md5) = @$file;
     my ($ns, @devices) = @$watch;
     my $upload = $row->{direction} eq 'upload';
+    Bench::Wan::wait_for_gaps($lab, $start);
     my @before = map { ($lab->device_bytes($ns, $_))[$upload] } @devices;
     my @curve = [0, 0];
     my $r = MPTCP::Client::get(lab => $lab, ns => $client, timeout => 120, md5 => 1, %o,
         on_progress => sub { push @curve, [@_] },
         $upload ? (path => '/sink', upload => $name, keep => 1) : (path => '/file'));
-    my $key = "@$row{qw(network direction congestion)}";
+    my $key = "@$row{qw(network direction congestion)} $start";
     $curve{"$key $row->{path}"} = \@curve if $row->{server} eq 'httpd';
     my @path = map { ($lab->device_bytes($ns, $devices[$_]))[$upload] - $before[$_] } 0, 1;
     my $intact = $r->{error} eq '' && ($upload ? $r->{body} =~ /"md5":"$md5"/
         : $r->{md5} eq $md5) ? 1 : 0;
-    my $size = -s $name;
-    my $rate = $size / $r->{seconds} / 1e6;
-    my $share = $row->{path} eq 'both'
-        ? sprintf '%.3f', $size / (carried("$key 1", $r->{seconds}) + carried("$key 2", $r->{seconds}))
-        : '';
-    push @rows, { %$row, share => $share, seconds => sprintf('%.3f', $r->{seconds}), rate => sprintf('%.4f', $rate),
-        path1 => $path[0], path2 => $path[1], subflows => $r->{subflows_seen}, intact => $intact };
-    $bench->say(sprintf '%-9s %-7s %-8s %-5s %-9s %-4s %7.3f MB/s of %.1f MB, %5s, %s%s',
-        @$row{qw(network via direction congestion server path)}, $rate, $size / 1e6, $share,
-        join(' + ', map { sprintf '%.2f', $_ / 1e6 } @path), $intact ? '' : " NOT INTACT $r->{error}");
-    return;
+    $bench->say("not intact: $r->{error}") if !$intact;
+    return { seconds => $r->{seconds}, path1 => $path[0], path2 => $path[1],
+        subflows => $r->{subflows_seen}, intact => $intact, $row->{path} ne 'both' ? ()
+        : (carried => carried("$key 1", $r->{seconds}) + carried("$key 2", $r->{seconds})) };
 }
 
 # What TCP has carried over one path after so many seconds, by its rate at the end

@@ -22,7 +22,7 @@ use Digest::MD5 ();
 use Digest::SHA ();
 use File::Basename qw(dirname);
 use JSON::PP ();
-use List::Util qw(max);
+use List::Util qw(max sum);
 use POSIX ();
 use Bench::Server;
 use MPTCP::Httpd;
@@ -172,6 +172,8 @@ sub read_line {
     chomp(my $line = <$file> // '');
     return $line;
 }
+
+sub mean { return sum(@_) / @_ }
 
 sub median {
     my @sorted = sort { $a <=> $b } @_;

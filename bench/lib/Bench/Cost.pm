@@ -36,14 +36,17 @@ sub cases {
 # One child, so that its processes are always the same.
 sub httpd {
     my ($lab, $case, %o) = @_;
+    my $address = delete $o{address} // '127.0.0.1';
     my $httpd = MPTCP::Httpd->new(lab => $lab, module => $case->{module}, conf => <<"END", %o);
-$case->{listen} 127.0.0.1:80
+$case->{listen} $address:80
 KeepAlive On
 MaxKeepAliveRequests 0
 StartServers 1
 ServerLimit 1
-ThreadsPerChild 4
-MaxRequestWorkers 4
+<IfModule !mpm_prefork_module>
+    ThreadsPerChild 4
+    MaxRequestWorkers 4
+</IfModule>
 $case->{conf}
 END
     $httpd->write_file('file', 'x' x 1000);

@@ -12,7 +12,10 @@ use strict;
 use warnings;
 use Carp qw(croak);
 use List::Util qw(max);
+use Time::HiRes qw(sleep time);
 use MPTCP::Lab;
+
+use constant GAPS => 20;    # seconds, a multiple of all periods
 
 # Mbit/s down and up; ms both ways together; percent of the packets that are
 # lost, each by itself; gap: seconds that nothing gets through, of how many.
@@ -34,8 +37,8 @@ my @NETWORKS = (
             { down => 60, up => 20, rtt => 40, loss => 0.05 }] },
     { name => 'satellite', seconds => 3, title => 'DSL 10/2 Mbit/s, 30 ms; satellite 25/5 Mbit/s, 600 ms',
         paths => [{ down => 10, up => 2, rtt => 30 }, { down => 25, up => 5, rtt => 600 }] },
-    # for bench/long.pl alone
-    { name => 'farther', only => 'long', title => '60 Mbit/s each, 200 and 300 ms',
+    # for bench/tune.pl alone
+    { name => 'farther', only => 'tune', title => '60 Mbit/s each, 200 and 300 ms',
         paths => [{ down => 60, rtt => 200 }, { down => 60, rtt => 300 }] },
 );
 
@@ -114,26 +117,39 @@ sub shape {
     return;
 }
 
-# Nothing gets through, either way, for some time of each period.
+# Nothing gets through, either way, for the last part of each period.
 sub gaps {
     my ($lab, $i, $ends, $gap) = @_;
-    my ($away, $every) = @$gap;
     my ($client, $server) = @$ends;
+    my $from = $lab->{gaps_from} //= time;
     # A filter that drops what comes in: what is on its way stays there.
     my $script = <<'END';
-use Time::HiRes qw(sleep);
-my ($dev, $away, $every) = @ARGV;
+use Time::HiRes qw(sleep time);
+my ($dev, $from, $away, $every) = @ARGV;
+sub at { sleep $_[0] - time if $_[0] > time }
 while (1) {
-    sleep $every - $away;
+    $from += $every;
+    at($from - $away);
     system "tc filter add dev $dev ingress matchall action drop";
-    sleep $away;
+    at($from);
     system "tc filter delete dev $dev ingress";
 }
 END
     for my $end ([$client, "c$i"], [$server, "s$i"]) {
         $lab->run($end->[0], qw(tc qdisc add dev), $end->[1], 'ingress');
-        $lab->spawn($end->[0], $^X, '-e', $script, $end->[1], $away, $every);
+        $lab->spawn($end->[0], $^X, '-e', $script, $end->[1], $from, @$gap);
     }
+    return;
+}
+
+# Waits until it is so many seconds of those after which the gaps of all paths
+# begin again, as they are in the table above; where there are gaps.
+sub wait_for_gaps {
+    my ($lab, $at) = @_;
+    my $from = $lab->{gaps_from} or return;
+    my $now = time - $from;
+    my $wait = $at - ($now - GAPS * int($now / GAPS));
+    sleep($wait < 0 ? $wait + GAPS : $wait);
     return;
 }
 
