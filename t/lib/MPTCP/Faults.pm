@@ -38,7 +38,7 @@ sub lab { return $_[0]{lab} }
 sub build {
     my ($self, $name, @flags) = @_;
     my $object = "$self->{dir}/$name.so";
-    $self->{lab}->run(undef, $ENV{CC} || 'cc', qw(-O1 -shared -fPIC -o), $object,
+    $self->{lab}->run(undef, split(' ', $ENV{CC} || 'cc'), qw(-O1 -shared -fPIC -o), $object,
         dirname(Cwd::abs_path(__FILE__)) . "/../../fault/$name.c", @flags);
     return $object;
 }

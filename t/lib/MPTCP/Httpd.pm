@@ -65,7 +65,7 @@ sub new {
     }
     if ($o{two_processors}) {
         my $library = "$self->{root}/processors.so";
-        system($ENV{CC} || 'cc', qw(-O1 -shared -fPIC -o), $library, _top() . '/t/fault/processors.c',
+        system(split(' ', $ENV{CC} || 'cc'), qw(-O1 -shared -fPIC -o), $library, _top() . '/t/fault/processors.c',
             '-ldl') == 0 or die "MPTCP::Httpd: processors.c cannot be compiled\n";
         $self->{before} = [@{ $self->{before} }, 'env', "LD_PRELOAD=$library"];
     }
