@@ -36,16 +36,16 @@ my %SETTING = (
     'sender: initcwnd 40' => [['sender', 'initcwnd', 40]],
     'sender: stale_loss_cnt 1' => [['sender', 'net.mptcp.stale_loss_cnt', 1]],
     'sender: stale_loss_cnt 2' => [['sender', 'net.mptcp.stale_loss_cnt', 2]],
-    'stale_loss_cnt 1, and tcp_rmem from 4 MB' => [['sender', 'net.mptcp.stale_loss_cnt', 1],
+    'stale_loss_cnt 1 and tcp_rmem from 4 MB' => [['sender', 'net.mptcp.stale_loss_cnt', 1],
         ['receiver', 'net.ipv4.tcp_rmem', "4096 4194304 $LARGE"]],
-    'stale_loss_cnt 1, and rto_min 50 ms' => [['sender', 'net.mptcp.stale_loss_cnt', 1],
+    'stale_loss_cnt 1 and rto_min 50 ms' => [['sender', 'net.mptcp.stale_loss_cnt', 1],
         ['sender', 'rto_min', '50ms']],
 );
 my @ALL = ('as it comes', 'sender: tcp_wmem to 32 MB', 'receiver: tcp_rmem to 32 MB',
     'receiver: tcp_rmem from 2 MB', 'sender: initcwnd 40', 'sender: stale_loss_cnt 1');
 my @RECEIVER = ('as it comes', 'receiver: tcp_rmem from 2 MB');
-my @GAPS = ('as it comes', 'sender: stale_loss_cnt 1', 'stale_loss_cnt 1, and tcp_rmem from 4 MB',
-    'sender: stale_loss_cnt 2', 'receiver: tcp_rmem from 4 MB', 'stale_loss_cnt 1, and rto_min 50 ms');
+my @GAPS = ('as it comes', 'sender: stale_loss_cnt 1', 'stale_loss_cnt 1 and tcp_rmem from 4 MB',
+    'sender: stale_loss_cnt 2', 'receiver: tcp_rmem from 4 MB', 'stale_loss_cnt 1 and rto_min 50 ms');
 # network, congestion control, way, settings
 my @PLAN = (
     ['far', 'cubic', 'download', @ALL], ['far', 'bbr', 'download', @RECEIVER],
@@ -58,7 +58,7 @@ my @PLAN = (
 # What is sent in each transfer, how often, and when it begins: with gaps it matters,
 # so these are several moments of the time after which all gaps begin again.
 my %BYTES = (far => 24e6, farther => 24e6, train => 18.75e6, 'dsl+dsl' => 15e6, 'wifi+lte' => 9e6);
-my %STARTS = (far => [0 .. 2], farther => [0], train => [0, 4, 8, 12, 16], 'dsl+dsl' => [0],
+my %STARTS = (far => [0 .. 2], farther => [0], train => [0, 1, 7, 8, 14], 'dsl+dsl' => [0],
     'wifi+lte' => [0 .. 9]);
 
 for my $only ([0, $ENV{TUNE_NETWORKS}], [1, $ENV{TUNE_CONGESTION}]) {
