@@ -1,18 +1,30 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+
 /*
- * To be preloaded: a program's TCP sockets are MPTCP sockets, as mptcpize has it,
- * where that is not to be had. Linked with no library it does for any.
+ * A library that is loaded before a program and makes its TCP sockets MPTCP
+ * sockets, as mptcpize has it, where that is not to be had.  Linked with no
+ * library it does for any.
  */
+
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <dlfcn.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
-int socket(int domain, int type, int protocol);
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
 int socket(int domain, int type, int protocol)
 {
-    int (*next)(int, int, int) = dlsym(RTLD_NEXT, "socket");
-    int of = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if ((domain == AF_INET || domain == AF_INET6) && of == SOCK_STREAM
-        && (protocol == 0 || protocol == 6)) {
-        protocol = 262;
+    __typeof__(socket) *real = dlsym(RTLD_NEXT, "socket");
+    int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if ((domain == AF_INET || domain == AF_INET6) && kind == SOCK_STREAM
+        && (protocol == 0 || protocol == IPPROTO_TCP)) {
+        protocol = IPPROTO_MPTCP;
     }
-    return next(domain, type, protocol);
+    return real(domain, type, protocol);
 }
