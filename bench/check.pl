@@ -116,7 +116,8 @@ sub listeners {
     my $lab = MPTCP::Lab->new;
     for my $case (Bench::Cost::cases('absent', 'unused', 'listen tcp', 'listen mptcp', 'log mptcp')) {
         my $name = $case->{name};
-        my $httpd = Bench::Cost::httpd($lab, $case);
+        # one thread, so that none wakes another; see timed()
+        my $httpd = Bench::Cost::httpd($lab, $case, mpm => 'prefork');
         $httpd->start or die $httpd->error_log;
         for my $kept (1, 0) {
             my $way = $kept ? 'kept' : 'new';
@@ -185,8 +186,8 @@ sub workers {
     return;
 }
 
-# Nanoseconds a request, the least of five times: how often threads wake each other
-# is chance, and takes up to 8 %.
+# Nanoseconds a request, the least of five times: how often event's threads wake each
+# other is chance, and takes up to 8 %.
 sub timed {
     my ($pid, %o) = @_;
     my $in = delete $o{in};
