@@ -207,9 +207,15 @@ warns([warnings_of([@well, 'MPTCPEndpoint fd91:1::2 dev s9 signal'])], 'no such 
     qr/MPTCPEndpoint fd91:1::2 dev s9 signal is not in force/, qr/no such interface; the endpoint is added when it has/);
 warns([warnings_of([@well, 'MPTCPListen 81', 'MPTCPEndpoint 10.91.2.2 port 81 signal'])],
     'the port is a listener\'s', qr/port is taken.*leave port out/);
-$lab->endpoint('server', "10.91.2.10$_", 'signal') for 1 .. 8;
+# until it is: eight, and more on Linux 7.3
+my $full = 0;
+$full++ while $full < 150 && eval {
+    $lab->endpoint('server', '10.91.2.' . (100 + $full), 'signal');
+    1;
+};
+cmp_ok($full, '>=', 8, 'as many endpoints as the kernel takes');
 warns([warnings_of(['MPTCPListen 80', 'MPTCPEndpoint 10.91.2.2 dev s2 signal'])],
-    'the kernel\'s table is full', qr/there are 8 endpoints already.*ip mptcp endpoint show/);
+    'the kernel\'s table is full', qr/there are $full endpoints already.*ip mptcp endpoint show/);
 $lab->run(undef, qw(ip -n server mptcp endpoint flush));
 
 # --- Privileges
