@@ -17,8 +17,6 @@
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 
-#define PATIENCE 3
-
 /* Such an address is there, but not to be used for what is new, or not yet. */
 #define NOT_FOR_USE (IFA_F_TEMPORARY | IFA_F_DEPRECATED | IFA_F_TENTATIVE \
                      | IFA_F_DADFAILED)
@@ -75,7 +73,8 @@ apr_status_t mptcp_host_addresses(apr_pool_t *p, int ifindex,
     static const int families[] = { AF_INET, AF_INET6 };
     address_reader reader;
     struct nl_sock *sock;
-    apr_status_t rv = mptcp_netlink_open(NETLINK_ROUTE, PATIENCE, &sock);
+    apr_status_t rv = mptcp_netlink_open(NETLINK_ROUTE,
+                                         MPTCP_LIST_PATIENCE, &sock);
     int i;
 
     reader.ifindex = ifindex;
@@ -147,7 +146,7 @@ int mptcp_host_watch(void)
 int mptcp_host_changed(int fd)
 {
     char start[64];
-    int changed = fd < 0;
+    int changed = 0;
     ssize_t got;
 
     if (fd < 0) {

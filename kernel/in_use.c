@@ -23,9 +23,6 @@
 
 #include <netlink/netlink.h>
 
-/* How long the kernel may take for a part of the list, in seconds. */
-#define PATIENCE 3
-
 /* Subflows of a connection at one place. */
 typedef struct {
     int any;
@@ -120,7 +117,7 @@ apr_status_t mptcp_connections_needing(apr_pool_t *p, const mptcp_endpoint *ep,
                  apr_hash_make(p) };
     apr_hash_index_t *i;
     struct nl_sock *sock;
-    apr_status_t rv = mptcp_sock_diag_open(PATIENCE, &sock);
+    apr_status_t rv = mptcp_sock_diag_open(MPTCP_LIST_PATIENCE, &sock);
 
     *count = 0;
     if (rv != APR_SUCCESS) {

@@ -20,9 +20,12 @@ void mptcp_reading_set(mptcp_reading *reading, apr_size_t length);
 
 /* ---- netlink.c: one exchange with the kernel by libnl-3 ----------------- */
 
+/** How long the kernel may take for a part of a list, in seconds. */
+#define MPTCP_LIST_PATIENCE 3
+
 /**
  * A connected netlink socket; nl_socket_free() closes it.
- * @param protocol NETLINK_GENERIC, NETLINK_SOCK_DIAG
+ * @param protocol NETLINK_GENERIC, NETLINK_ROUTE, NETLINK_SOCK_DIAG
  * @param patience How long the kernel may take for one message, in seconds
  * @return APR_SUCCESS or the errno of making it
  */

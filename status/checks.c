@@ -11,20 +11,19 @@
 
 /* ---- joins that came to nothing ----------------------------------------- */
 
-/* "3 of an unknown connection", if there are any. */
-static const char *add_part(const status_report *report, const char *text,
-                        int counter, const char *what)
-{
-    const apr_uint64_t rise = status_watch_rise(counter,
-                                                report->counters[counter]);
-
-    return rise ? apr_psprintf(report->p, "%s%s%" APR_UINT64_T_FMT " %s", text,
-                               *text ? ", " : "", rise, what) : text;
-}
-
 static apr_uint64_t rise_of(const status_report *report, int counter)
 {
     return status_watch_rise(counter, report->counters[counter]);
+}
+
+/* "3 of an unknown connection", if there are any. */
+static const char *add_part(const status_report *report, const char *text,
+                            int counter, const char *what)
+{
+    const apr_uint64_t rise = rise_of(report, counter);
+
+    return rise ? apr_psprintf(report->p, "%s%s%" APR_UINT64_T_FMT " %s", text,
+                               *text ? ", " : "", rise, what) : text;
 }
 
 /*
