@@ -366,15 +366,11 @@ done_testing();
 # -----------------------------------------------------------------------------
 
 # The page, asked for on the plain listener.
-sub get {
-    my ($query, @curl) = @_;
-    return $lab->capture('server', qw(curl -sS --max-time 30 --globoff), @curl,
-        "http://127.0.0.1:81/mptcp-status?$query");
-}
+sub get { return $lab->status_page('server', @_) }
 
 sub head { my ($query, @curl) = @_; return get($query, qw(-o /dev/null -D -), @curl) }
 
-sub status { return JSON::PP->new->utf8->decode(get($_[0] // 'json')) }
+sub status { return $lab->status('server', @_) }
 
 # The subflow by the second path.
 sub second_path {

@@ -5,7 +5,6 @@ use strict;
 use warnings;
 
 use File::Temp ();
-use JSON::PP ();
 use MPTCP::Client;
 use MPTCP::Httpd;
 use MPTCP::Lab;
@@ -232,10 +231,7 @@ done_testing();
 # -----------------------------------------------------------------------------
 
 # By a plain listener, so that asking is not counted.
-sub status {
-    return JSON::PP->new->decode($lab->capture('server', qw(curl -sS --max-time 30),
-        'http://127.0.0.1:81/mptcp-status?json'));
-}
+sub status { return $lab->status('server') }
 
 # All that is not zero: { '[::]:80 mptcp' => 1 }
 sub counts {

@@ -5,7 +5,6 @@ use strict;
 use warnings;
 
 use Encode ();
-use JSON::PP ();
 use MPTCP::Client;
 use MPTCP::Httpd;
 use MPTCP::Lab;
@@ -113,20 +112,16 @@ done_testing();
 
 # -----------------------------------------------------------------------------
 
-sub get {
-    my ($query) = @_;
-    return $lab->capture(undef, qw(curl -sS --max-time 30),
-        "http://127.0.0.1:81/mptcp-status?$query");
-}
+sub get { return $lab->status_page(undef, @_) }
 
 # By the listener that all workers lead to.
 sub accepted {
-    return JSON::PP->new->utf8->decode(get('json'))->{listeners}[0]{accepted}{mptcp};
+    return $lab->status(undef)->{listeners}[0]{accepted}{mptcp};
 }
 
 # Of workers, those that are not 0.
 sub counts {
-    my $workers = JSON::PP->new->utf8->decode(get('json'))->{workers};
+    my $workers = $lab->status(undef)->{workers};
     return map { $_->{connected}{mptcp} ? ($_->{name} => $_->{connected}{mptcp}) : () } @$workers;
 }
 

@@ -7,7 +7,6 @@ use warnings;
 use Cwd ();
 use File::Basename qw(dirname);
 use File::Temp ();
-use JSON::PP ();
 use MPTCP::Httpd;
 use MPTCP::Lab;
 use MPTCP::Session;
@@ -191,10 +190,6 @@ done_testing();
 # -----------------------------------------------------------------------------
 
 # By a plain listener, unless told otherwise.
-sub get {
-    my ($query, @curl) = @_;
-    return $lab->capture('server', qw(curl -sS --max-time 30 --globoff), @curl,
-        "http://127.0.0.1:81/mptcp-status?$query");
-}
+sub get { return $lab->status_page('server', @_) }
 
-sub status { return JSON::PP->new->utf8->decode(get($_[0] // 'json')) }
+sub status { return $lab->status('server', @_) }

@@ -136,13 +136,9 @@ sub ends {
     return join ' ', map {"$_->{address}:$_->{port}"} @$subflow{qw(local remote)};
 }
 
-sub status_page {
-    my ($query) = @_;
-    return $lab->capture('server', qw(curl -sS --max-time 30),
-        "http://127.0.0.1:81/mptcp-status?$query");
-}
+sub status_page { return $lab->status_page('server', @_) }
 
-sub status { return JSON::PP->new->utf8->decode(status_page('json')) }
+sub status { return $lab->status('server') }
 
 # The process that has the client's socket (ip netns exec becomes it).
 sub client_pid { return $download->{pid} }

@@ -4,7 +4,6 @@
 use strict;
 use warnings;
 
-use JSON::PP ();
 use MPTCP::Client;
 use MPTCP::Httpd;
 use MPTCP::Lab;
@@ -187,11 +186,10 @@ done_testing();
 
 sub get {
     my ($query, $ns) = @_;
-    return $lab->capture($ns // 'server', qw(curl -sS --max-time 30),
-        "http://127.0.0.1:81/mptcp-status?$query");
+    return $lab->status_page($ns // 'server', $query);
 }
 
-sub status { my ($ns) = @_; return JSON::PP->new->utf8->decode(get('json', $ns)) }
+sub status { my ($ns) = @_; return $lab->status($ns // 'server') }
 
 sub find {
     my ($kind, $ns) = @_;

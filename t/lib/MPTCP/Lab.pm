@@ -17,6 +17,7 @@ use strict;
 use warnings;
 use Carp qw(croak);
 use File::Temp ();
+use JSON::PP ();
 use POSIX ();
 use Socket qw(AF_INET SOCK_STREAM);
 use MPTCP::Delay;
@@ -270,6 +271,20 @@ sub endpoint {
     my ($self, $ns, $address, @words) = @_;
     $self->run(undef, 'ip', '-n', $ns, 'mptcp', 'endpoint', 'add', $address, @words);
     return;
+}
+
+# The status page of the httpd there, by a listener at 127.0.0.1:81; the query is
+# 'json', for example.
+sub status_page {
+    my ($self, $ns, $query, @curl) = @_;
+    return $self->capture($ns, qw(curl -sS --max-time 30 --globoff), @curl,
+        "http://127.0.0.1:81/mptcp-status?$query");
+}
+
+# The same as data.
+sub status {
+    my ($self, $ns, $query) = @_;
+    return JSON::PP->new->utf8->decode($self->status_page($ns, $query // 'json'));
 }
 
 # All endpoints, each as `ip mptcp endpoint show` prints it, in order of ids:
