@@ -219,8 +219,9 @@ sub _trunk_conf {
     my ($self) = @_;
     my $binary = $ENV{MPTCP_BENCH_HTTPD_TRUNK};
     my ($root) = qx{'$binary' -V} =~ /HTTPD_ROOT="(.*?)"/ or die "bench: $binary -V\n";
+    # which of these are built in is as it was configured
     my @load = map { "LoadModule ${_}_module $root/modules/mod_$_.so" }
-        qw(mpm_event unixd authz_core log_config dir), @{ $self->_modules };
+        grep { -e "$root/modules/mod_$_.so" } qw(mpm_event unixd authz_core log_config dir), @{ $self->_modules };
     my ($user) = grep { defined getpwnam $_ } qw(www-data apache nobody);
     my $group = getgrgid((getpwnam $user)[3]);
     return join "\n", @load, "ServerRoot $self->{root}", 'ServerName localhost',
