@@ -204,6 +204,16 @@ sub _own_crashes {
     return @own;
 }
 
+# What is not in its log where all is well: findings, and lines of level warning or
+# worse, or those that are given; but not what the worker MPM says by itself of
+# reloads in quick succession (AH00291, AH00546: 20 times in 300 without mod_mptcp).
+sub complaints {
+    my ($self, $lines) = @_;
+    $lines //= qr/:(?:emerg|alert|crit|error|warn)\]/;
+    my $log = $self->error_log;
+    return (findings($log), grep { /$lines/ && !/AH00291|AH00546/ } split /\n/, $log);
+}
+
 # Of what its log has got since it was last searched.
 sub _search_log {
     my ($self) = @_;
