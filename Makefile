@@ -109,7 +109,7 @@ uninstall:
 MPMS  ?= event worker prefork
 TESTS ?=
 ONCE  = $(addprefix t/,bench.t connection.t directives.t docs.t dump.t \
-    faults_netlink.t findings.t fuzz.t import_redirect.t layout.t \
+    faults_follow.t faults_netlink.t findings.t fuzz.t import_redirect.t layout.t \
     listen_words.t monitoring.t path_manager_conf.t path_manager_kernel.t \
     rate_picture.t sandbox.t)
 

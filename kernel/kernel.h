@@ -75,6 +75,12 @@ int mptcp_socket_option(apr_socket_t *sd, int level, int option);
 apr_status_t mptcp_socket_try(void);
 
 /**
+ * Is this process, or the kernel, just short of something?  That is no answer
+ * to what was asked.
+ */
+int mptcp_is_shortage(apr_status_t status);
+
+/**
  * What it means that socket(..., IPPROTO_MPTCP) failed.
  * @param status Its errno
  * @return The errno's name and where to look, for the log

@@ -78,6 +78,15 @@ static int on_dump_end(struct nl_msg *msg, void *arg)
     return NL_STOP;
 }
 
+/* It is read to its end all the same. */
+static int on_torn_list(struct nl_msg *msg, void *arg)
+{
+    exchange *ex = arg;
+
+    ex->error = EAGAIN;
+    return NL_OK;
+}
+
 static int on_message(struct nl_msg *msg, void *arg)
 {
     exchange *ex = arg;
@@ -129,6 +138,7 @@ apr_status_t mptcp_netlink_ask(struct nl_sock *sock, struct nl_msg *msg,
     nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_message, &ex);
     nl_cb_set(cb, NL_CB_FINISH, NL_CB_CUSTOM, on_dump_end, &ex);
     nl_cb_set(cb, NL_CB_ACK, NL_CB_CUSTOM, on_acknowledged, &ex);
+    nl_cb_set(cb, NL_CB_DUMP_INTR, NL_CB_CUSTOM, on_torn_list, &ex);
 
     if (nl_send_auto(sock, msg) < 0) {
         ex.error = EIO;

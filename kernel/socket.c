@@ -38,6 +38,12 @@ apr_status_t mptcp_socket_try(void)
     return APR_SUCCESS;
 }
 
+int mptcp_is_shortage(apr_status_t status)
+{
+    return status == EMFILE || status == ENFILE || status == ENOBUFS
+           || status == ENOMEM;
+}
+
 const char *mptcp_refusal_text(apr_status_t status)
 {
     switch (status) {

@@ -20,12 +20,17 @@ static struct {
 #define FIRST_ID 129
 #define LAST_ID 254
 
-/* It waits for an endpoint of ours that has to stay. */
+/* It waits for an endpoint of ours that has to stay, or has not been tried. */
 #define WAITS EAGAIN
 
 void mptcp_add_forget(void)
 {
+    int i;
+
     memset(line_note, 0, sizeof(line_note));
+    for (i = 0; i < MPTCP_ENDPOINTS_MAX; i++) {
+        line_note[i].refused = WAITS;
+    }
 }
 
 /*

@@ -38,6 +38,9 @@ static mptcp_paths_state *applied;
 static apr_pool_t *log_pool;
 static int host_watch = -1;
 
+/* The host has changed, or did not say all, since endpoints were applied. */
+static int is_due;
+
 /* ---- applying ----------------------------------------------------------- */
 
 /* Why there is no path manager, and what to do. */
@@ -65,6 +68,7 @@ static void apply(const mptcp_global_conf *conf, server_rec *s, apr_pool_t *p)
     mptcp_paths_work work = { .p = p, .s = s };
     apr_status_t rv;
 
+    is_due = 0;
     mptcp_reconcile_begin();
     if (!asks_for_anything(conf) && !mptcp_paths_state_of(s->process->pool)
         && !mptcp_paths_state_file_exists(p)) {
@@ -83,13 +87,15 @@ static void apply(const mptcp_global_conf *conf, server_rec *s, apr_pool_t *p)
     }
     rv = mptcp_limits_apply(&work, &conf->limits);
     if (rv == APR_SUCCESS) {
-        rv = mptcp_reconcile(&work, mptcp_wanted_now(p));
+        rv = mptcp_reconcile(&work);
     }
+    is_due = rv != APR_SUCCESS;
     mptcp_pm_close(p, work.pm);
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
                      "MPTCPEndpoint and MPTCPLimits are not in force in full: "
-                     "the path manager does not answer as it should");
+                     "the kernel does not answer as it should; endpoints are "
+                     "tried again every ten seconds");
     }
     if (work.refused) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, EPERM, s,
@@ -139,15 +145,15 @@ int mptcp_paths_follow(apr_pool_t *pconf, server_rec *s)
 {
     const mptcp_global_conf *conf = mptcp_global();
     mptcp_paths_work work = { .s = s, .state = applied, .follows = 1 };
-    int has_changed = conf->endpoints->nelts && mptcp_host_changed(host_watch);
 
-    if ((!has_changed && !mptcp_reconcile_again()) || !applied
+    is_due |= conf->endpoints->nelts && mptcp_host_changed(host_watch);
+    if ((!is_due && !mptcp_reconcile_again()) || !applied
         || applied->owner != getpid()
         || apr_pool_create(&work.p, pconf) != APR_SUCCESS) {
         return DECLINED;
     }
     if (mptcp_pm_open(work.p, &work.pm) == APR_SUCCESS) {
-        mptcp_reconcile(&work, mptcp_wanted_now(work.p));
+        is_due = mptcp_reconcile(&work) != APR_SUCCESS;
         mptcp_pm_close(work.p, work.pm);
         if (work.changed) {
             mptcp_paths_state_save(applied, s, work.p);

@@ -119,9 +119,10 @@ void mptcp_paths_missing(apr_pool_t *p, const apr_array_header_t *present,
 {
     const mptcp_paths_state *state = mptcp_paths_state_of(
         ap_server_conf->process->pool);
-    apr_array_header_t *wanted = mptcp_wanted_now(p);
+    apr_array_header_t *wanted;
     int i;
 
+    mptcp_wanted_now(p, &wanted);
     for (i = 0; i < wanted->nelts; i++) {
         mptcp_wanted *one = &APR_ARRAY_IDX(wanted, i, mptcp_wanted);
         const char *line = mptcp_endpoint_text(p, &one->endpoint, one->dev);

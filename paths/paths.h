@@ -84,8 +84,13 @@ typedef struct {
     const char *down_dev;               /**< which has it, and is down */
 } mptcp_wanted;
 
-/** What is wanted: an array of mptcp_wanted.  By children's threads, too. */
-apr_array_header_t *mptcp_wanted_now(apr_pool_t *p);
+/**
+ * What is wanted.  By children's threads, too.
+ * @param wanted Set to an array of mptcp_wanted
+ * @return APR_SUCCESS; else why the host does not say at this moment what
+ *         other lines stand for, which are left out
+ */
+apr_status_t mptcp_wanted_now(apr_pool_t *p, apr_array_header_t **wanted);
 
 /** The one of an endpoint's address, if the host has it or not; or NULL. */
 const mptcp_wanted *mptcp_wanted_at(const apr_array_header_t *wanted,

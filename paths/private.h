@@ -174,10 +174,10 @@ void mptcp_reconcile_begin(void);
 
 /**
  * Remove what is ours and not wanted, add what is wanted and not there.
- * @param wanted By mptcp_wanted_now()
+ * @return Not APR_SUCCESS: the kernel does not say all that this takes, and is
+ *         to be asked again
  */
-apr_status_t mptcp_reconcile(mptcp_paths_work *work,
-                             apr_array_header_t *wanted);
+apr_status_t mptcp_reconcile(mptcp_paths_work *work);
 
 /** Is there anything to be tried again, though the host does not change? */
 int mptcp_reconcile_again(void);

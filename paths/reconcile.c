@@ -31,20 +31,24 @@ int mptcp_reconcile_again(void)
     return again;
 }
 
-apr_status_t mptcp_reconcile(mptcp_paths_work *work,
-                             apr_array_header_t *wanted)
+apr_status_t mptcp_reconcile(mptcp_paths_work *work)
 {
+    apr_array_header_t *wanted;
+    apr_status_t known = mptcp_wanted_now(work->p, &wanted);
     apr_status_t rv = mptcp_paths_read_present(work);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
     mptcp_wanted_drop(wanted, work->state->dropped);
-    mptcp_add_expect(work, wanted);
-    mptcp_remove_unwanted(work, wanted);
+    /* what is not known to be wanted may be so all the same */
+    if (known == APR_SUCCESS) {
+        mptcp_add_expect(work, wanted);
+        mptcp_remove_unwanted(work, wanted);
+    }
     rv = mptcp_add_missing(work, wanted);
     again = work->again;
-    return rv;
+    return rv != APR_SUCCESS ? rv : known;
 }
 
 apr_status_t mptcp_reconcile_to_nothing(mptcp_paths_work *work)

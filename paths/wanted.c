@@ -11,6 +11,7 @@
 
 #include "paths/private.h"
 
+#include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 
@@ -50,6 +51,7 @@ typedef struct {
     const mptcp_global_conf *conf;
     struct ifaddrs *addresses;          /* NULL where they cannot be read */
     apr_array_header_t *wanted;         /* mptcp_wanted */
+    apr_status_t status;                /* why a line has been left out */
 } finding;
 
 /* May the address be another's, which a router translates? */
@@ -107,11 +109,17 @@ static void look_at_interface(finding *f, mptcp_wanted *one)
 static void want_address(finding *f, int number,
                          const mptcp_endpoint_line *line, int ifindex)
 {
-    mptcp_wanted *one = add_wanted(f, number, &line->endpoint);
+    apr_status_t missing = line->dev && !ifindex ? ENODEV
+                           : mptcp_address_try(&line->endpoint);
+    mptcp_wanted *one;
 
+    if (mptcp_is_shortage(missing)) {
+        f->status = missing;
+        return;
+    }
+    one = add_wanted(f, number, &line->endpoint);
     one->endpoint.ifindex = ifindex;
-    one->missing = line->dev && !ifindex ? ENODEV
-                   : mptcp_address_try(&one->endpoint);
+    one->missing = missing;
     if (one->missing == APR_SUCCESS) {
         note_here(number);
         look_at_interface(f, one);
@@ -142,27 +150,30 @@ static int has_line(const mptcp_global_conf *conf, const mptcp_endpoint *ep)
 static void want_interface(finding *f, int number,
                            const mptcp_endpoint_line *line, int ifindex)
 {
-    apr_array_header_t *addresses;
+    apr_array_header_t *addresses = NULL;
     mptcp_wanted *one = NULL;
     int i, left_out = 0;
+    apr_status_t rv = ifindex ? mptcp_host_addresses(f->p, ifindex, &addresses)
+                              : APR_SUCCESS;
 
-    if (ifindex && mptcp_host_addresses(f->p, ifindex, &addresses)
-                   == APR_SUCCESS) {
-        for (i = 0; i < addresses->nelts; i++) {
-            mptcp_endpoint *ep = &APR_ARRAY_IDX(addresses, i, mptcp_endpoint);
+    if (rv != APR_SUCCESS) {
+        f->status = rv;
+        return;
+    }
+    for (i = 0; addresses && i < addresses->nelts; i++) {
+        mptcp_endpoint *ep = &APR_ARRAY_IDX(addresses, i, mptcp_endpoint);
 
-            if (has_line(f->conf, ep)) {
-                continue;
-            }
-            if (f->wanted->nelts >= MPTCP_ENDPOINTS_MAX) {
-                left_out++;
-                continue;
-            }
-            ep->flags = line->endpoint.flags;
-            ep->port = line->endpoint.port;
-            one = add_wanted(f, number, ep);
-            look_at_interface(f, one);
+        if (has_line(f->conf, ep)) {
+            continue;
         }
+        if (f->wanted->nelts >= MPTCP_ENDPOINTS_MAX) {
+            left_out++;
+            continue;
+        }
+        ep->flags = line->endpoint.flags;
+        ep->port = line->endpoint.port;
+        one = add_wanted(f, number, ep);
+        look_at_interface(f, one);
     }
     if (!one) {
         one = add_wanted(f, number, &line->endpoint);
@@ -180,12 +191,16 @@ static void want_lines(finding *f, int of_interfaces)
     for (i = 0; i < f->conf->endpoints->nelts; i++) {
         const mptcp_endpoint_line *line
             = &APR_ARRAY_IDX(f->conf->endpoints, i, mptcp_endpoint_line);
-        int ifindex = line->dev ? (int)if_nametoindex(line->dev) : 0;
+        int ifindex;
 
         if ((line->endpoint.family == AF_UNSPEC) != of_interfaces) {
             continue;
         }
-        if (of_interfaces) {
+        ifindex = line->dev ? (int)if_nametoindex(line->dev) : 0;
+        if (line->dev && !ifindex && mptcp_is_shortage(errno)) {
+            f->status = errno;
+        }
+        else if (of_interfaces) {
             want_interface(f, i, line, ifindex);
         }
         else {
@@ -194,11 +209,12 @@ static void want_lines(finding *f, int of_interfaces)
     }
 }
 
-apr_array_header_t *mptcp_wanted_now(apr_pool_t *p)
+apr_status_t mptcp_wanted_now(apr_pool_t *p, apr_array_header_t **wanted)
 {
     finding f = { .p = p, .conf = mptcp_global() };
 
-    f.wanted = apr_array_make(p, MPTCP_ENDPOINTS_MAX, sizeof(mptcp_wanted));
+    f.wanted = *wanted = apr_array_make(p, MPTCP_ENDPOINTS_MAX,
+                                        sizeof(mptcp_wanted));
     if (getifaddrs(&f.addresses) != 0) {
         f.addresses = NULL;
     }
@@ -207,7 +223,7 @@ apr_array_header_t *mptcp_wanted_now(apr_pool_t *p)
     if (f.addresses) {
         freeifaddrs(f.addresses);
     }
-    return f.wanted;
+    return f.status;
 }
 
 const mptcp_wanted *mptcp_wanted_at(const apr_array_header_t *wanted,

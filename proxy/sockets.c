@@ -29,13 +29,6 @@ static const mptcp_counted *connecting_counted(void)
                                 : NULL);
 }
 
-/* The kernel is short of something, which is no word about MPTCP. */
-static int is_shortage(apr_status_t status)
-{
-    return status == EMFILE || status == ENFILE || status == ENOBUFS
-           || status == ENOMEM;
-}
-
 /*
  * Is it the first time, of all children together, that it is said of this
  * worker?  Without shared memory for counters, each child says it once.
@@ -107,7 +100,7 @@ apr_status_t mptcp_backend_socket(apr_socket_t **sd, int family, int type,
         mptcp_lifeline_begin(*sd, p);
         return rv;
     }
-    if (is_shortage(rv)) {
+    if (mptcp_is_shortage(rv)) {
         return rv;
     }
     fallback = mptcp_global()->fallback;

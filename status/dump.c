@@ -64,10 +64,11 @@ static void dump_workers(apr_file_t *out, apr_pool_t *p, const server_rec *s)
 /* Those of the configuration, and whatever else the kernel has. */
 static void dump_endpoints(apr_file_t *out, const status_report *report)
 {
-    const apr_array_header_t *wanted = mptcp_wanted_now(report->p);
     const apr_array_header_t *all = report->paths->endpoints;
+    apr_array_header_t *wanted;
     int i;
 
+    mptcp_wanted_now(report->p, &wanted);
     apr_file_puts("Endpoints:\n", out);
     for (i = 0; i < wanted->nelts; i++) {
         const mptcp_wanted *one = &APR_ARRAY_IDX(wanted, i, mptcp_wanted);

@@ -93,9 +93,10 @@ static void count_endpoints(host_report *r)
 static void add_configured(host_report *r)
 {
     const mptcp_global_conf *conf = mptcp_global();
-    const apr_array_header_t *wanted = mptcp_wanted_now(r->p);
+    apr_array_header_t *wanted;
     int i;
 
+    mptcp_wanted_now(r->p, &wanted);
     for (i = 0; i < MPTCP_LIMITS; i++) {
         if (conf->limits.value[i] != MPTCP_LIMIT_UNSET) {
             r->limits.value[i] = conf->limits.value[i];

@@ -32,6 +32,8 @@
  *   diag.hides 0       of subflows nothing is said that takes a privilege
  *   diag.fallback 0    each connection has fallen back to TCP
  *   diag.stalled 0     each subflow has data that are not acknowledged
+ *   route.refuse 1     of rtnetlink, the list of addresses, as libnl asks for it
+ *   route.torn 0       that list has changed while it was given
  *   ipv6_off 0         addresses of IPv6 are asked for in vain, as where it was
  *                      switched off at boot: the answer is all that there are
  *   getifaddrs 12
@@ -360,6 +362,23 @@ static ssize_t damage_diag(char *data, ssize_t length)
     return length;
 }
 
+static ssize_t damage_route(char *data, ssize_t length)
+{
+    struct nlmsghdr *header = (struct nlmsghdr *)data;
+    ssize_t left = length;
+    int error;
+
+    if ((error = fault("route.refuse")) >= 0) {
+        return refusal(data, error);
+    }
+    if (fault("route.torn") >= 0) {
+        for (; NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
+            header->nlmsg_flags |= NLM_F_DUMP_INTR;
+        }
+    }
+    return length;
+}
+
 ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
     REAL(recvmsg);
@@ -367,11 +386,13 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
     ssize_t result;
 
     /* libnl looks at the length first */
-    if ((protocol != NETLINK_GENERIC && protocol != NETLINK_SOCK_DIAG)
-        || (flags & MSG_PEEK)) {
+    if ((protocol != NETLINK_GENERIC && protocol != NETLINK_SOCK_DIAG
+         && protocol != NETLINK_ROUTE)
+        || domain_of(fd) != AF_NETLINK || (flags & MSG_PEEK)) {
         return real(fd, msg, flags);
     }
-    if (fault(protocol == NETLINK_GENERIC ? "answer.lost" : "diag.lost") >= 0) {
+    if (protocol != NETLINK_ROUTE
+        && fault(protocol == NETLINK_GENERIC ? "answer.lost" : "diag.lost") >= 0) {
         real(fd, msg, flags);
         return real(fd, msg, flags);
     }
@@ -382,6 +403,8 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
     }
     return protocol == NETLINK_GENERIC
            ? damage(msg->msg_iov[0].iov_base, result)
+           : protocol == NETLINK_ROUTE
+           ? damage_route(msg->msg_iov[0].iov_base, result)
            : damage_diag(msg->msg_iov[0].iov_base, result);
 }
 
