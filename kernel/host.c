@@ -100,11 +100,56 @@ apr_status_t mptcp_host_addresses(apr_pool_t *p, int ifindex,
     return rv;
 }
 
+static int read_route(struct nl_msg *msg, void *into)
+{
+    const struct nlmsghdr *header = nlmsg_hdr(msg);
+    const struct rtmsg *route = nlmsg_data(header);
+    int *is_here = into;
+
+    if (header->nlmsg_type == RTM_NEWROUTE
+        && nlmsg_datalen(header) >= (int)sizeof(*route)) {
+        *is_here = route->rtm_type == RTN_LOCAL;
+    }
+    return 1;
+}
+
+/* Do packets to an address come to this host?  0 only if it is known. */
+static int is_routed_here(const mptcp_endpoint *ep)
+{
+    const apr_size_t length = mptcp_address_length(ep->family);
+    struct rtmsg request = {
+        .rtm_family = ep->family, .rtm_dst_len = 8 * length
+    };
+    struct nl_sock *sock;
+    struct nl_msg *msg;
+    int is_here = 0;
+    apr_status_t rv;
+
+    if (mptcp_netlink_open(NETLINK_ROUTE, MPTCP_LIST_PATIENCE, &sock)
+        != APR_SUCCESS) {
+        return 1;
+    }
+    msg = nlmsg_alloc_simple(RTM_GETROUTE, NLM_F_REQUEST);
+    if (msg && (nlmsg_append(msg, &request, sizeof(request),
+                             NLMSG_ALIGNTO) < 0
+                || nla_put(msg, RTA_DST, (int)length, &ep->address) < 0)) {
+        nlmsg_free(msg);
+        msg = NULL;
+    }
+    rv = mptcp_netlink_ask(sock, msg, read_route, &is_here);
+    nl_socket_free(sock);
+    /* there may be no way at all to what is not here */
+    return rv == APR_SUCCESS || rv == ENETUNREACH || rv == EHOSTUNREACH
+           ? is_here : 1;
+}
+
 /*
  * bind() is asked, which knows of every way an address may be local; the path
- * manager takes endpoints of any address without asking.
+ * manager takes endpoints of any address without asking.  But where the host
+ * is to bind to addresses that it has not yet, as for VRRP, bind() takes any,
+ * too, and it is the route that tells.
  */
-apr_status_t mptcp_address_try(const mptcp_endpoint *ep)
+apr_status_t mptcp_address_try(apr_pool_t *p, const mptcp_endpoint *ep)
 {
     struct sockaddr_in6 sin6;
     struct sockaddr_in sin;
@@ -126,6 +171,13 @@ apr_status_t mptcp_address_try(const mptcp_endpoint *ep)
         rv = errno;
     }
     close(fd);
+    if (rv == APR_SUCCESS
+        && mptcp_sysctl_number(p, ep->family == AF_INET
+                                  ? "ipv4/ip_nonlocal_bind"
+                                  : "ipv6/ip_nonlocal_bind") == 1
+        && !is_routed_here(ep)) {
+        rv = EADDRNOTAVAIL;
+    }
     return rv;
 }
 

@@ -113,7 +113,7 @@ static int is_needed_by(const paths_of *paths)
 apr_status_t mptcp_connections_needing(apr_pool_t *p, const mptcp_endpoint *ep,
                                        int *count)
 {
-    search s = { p, ep, mptcp_address_try(ep) == EADDRNOTAVAIL,
+    search s = { p, ep, mptcp_address_try(p, ep) == EADDRNOTAVAIL,
                  apr_hash_make(p) };
     apr_hash_index_t *i;
     struct nl_sock *sock;

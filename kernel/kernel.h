@@ -372,7 +372,7 @@ apr_status_t mptcp_host_addresses(apr_pool_t *p, int ifindex,
  * Would the kernel take an endpoint's address for one of its own, now?
  * @return APR_SUCCESS, EADDRNOTAVAIL if not, or the errno of asking
  */
-apr_status_t mptcp_address_try(const mptcp_endpoint *ep);
+apr_status_t mptcp_address_try(apr_pool_t *p, const mptcp_endpoint *ep);
 
 /**
  * A socket that hears of each change of interfaces and addresses; close()

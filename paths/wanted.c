@@ -110,7 +110,7 @@ static void want_address(finding *f, int number,
                          const mptcp_endpoint_line *line, int ifindex)
 {
     apr_status_t missing = line->dev && !ifindex ? ENODEV
-                           : mptcp_address_try(&line->endpoint);
+                           : mptcp_address_try(f->p, &line->endpoint);
     mptcp_wanted *one;
 
     if (mptcp_is_shortage(missing)) {

@@ -167,6 +167,38 @@ like(page()->{obstacles}[0] // '', qr/^MPTCPEndpoint 10\.92\.5\.2 signal is not 
 ip(qw(address add 10.92.5.2/24 dev d5));
 $httpd->stop;
 
+# --- A host that is to bind to addresses that it has not yet, as for VRRP: there
+# bind() takes any
+
+$lab->sysctl('server', "net.$_.ip_nonlocal_bind", 1) for 'ipv4', $has_ipv6 ? 'ipv6' : ();
+# the second of its network: the route to it has the first as its source
+ip(qw(address add 10.92.2.9/24 dev d2));
+ip(qw(address add fd92:4::9/64 dev d4 nodad)) if $has_ipv6;
+$httpd->set_conf(<<"END");
+MPTCPListen 80
+MPTCPEndpoint 10.92.2.9 dev d2 signal
+MPTCPEndpoint 198.51.100.9 signal
+@{[ $has_ipv6 ? 'MPTCPEndpoint fd92:4::9 dev d4 signal' : '' ]}
+<Location /mptcp>
+    SetHandler mptcp-status
+</Location>
+END
+$httpd->start or BAIL_OUT($httpd->error_log);
+my @outer = '198.51.100.9 signal';
+become('any address can be bound to', '10.92.2.9 signal dev d2', @outer,
+    $has_ipv6 ? 'fd92:4::9 signal dev d4' : ());
+like(join("\n", said('198.51.100.9')), qr/the address is not on this host, and is announced as written/,
+    '    what is a router\'s is known');
+ip(qw(address delete 10.92.2.9/24 dev d2));
+ip(qw(address delete fd92:4::9/64 dev d4)) if $has_ipv6;
+become('what is taken from the host is announced no more', @outer);
+like(page()->{obstacles}[0] // '', qr/^MPTCPEndpoint 10\.92\.2\.9 dev d2 signal is not in force: the address is not on this host/,
+    '    and the page says that it is gone');
+ip(qw(address add 10.92.2.9/24 dev d2));
+become('and back', '10.92.2.9 signal dev d2', @outer);
+$httpd->stop;
+$lab->sysctl('server', "net.$_.ip_nonlocal_bind", 0) for 'ipv4', $has_ipv6 ? 'ipv6' : ();
+
 # --- An address that is on another interface than the line says
 
 $httpd->set_conf("MPTCPListen 80\nMPTCPEndpoint 10.91.2.2 dev s1 signal\n");
