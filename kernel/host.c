@@ -8,6 +8,7 @@
 #include "kernel/private.h"
 
 #include <errno.h>
+#include <ifaddrs.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -179,6 +180,20 @@ apr_status_t mptcp_address_try(apr_pool_t *p, const mptcp_endpoint *ep)
         rv = EADDRNOTAVAIL;
     }
     return rv;
+}
+
+struct ifaddrs *mptcp_host_interfaces(void)
+{
+    struct ifaddrs *list, *ifa;
+
+    if (getifaddrs(&list) != 0) {
+        return NULL;
+    }
+    for (ifa = list; ifa; ifa = ifa->ifa_next) {
+        /* the label of an alias, "eth0:1"; no interface has a colon */
+        ifa->ifa_name[strcspn(ifa->ifa_name, ":")] = '\0';
+    }
+    return list;
 }
 
 int mptcp_host_watch(void)

@@ -375,6 +375,13 @@ apr_status_t mptcp_host_addresses(apr_pool_t *p, int ifindex,
 apr_status_t mptcp_address_try(apr_pool_t *p, const mptcp_endpoint *ep);
 
 /**
+ * What getifaddrs() says, with the names of interfaces, where it may have the
+ * labels of addresses.
+ * @return NULL if that fails; else freeifaddrs() frees it
+ */
+struct ifaddrs *mptcp_host_interfaces(void);
+
+/**
  * A socket that hears of each change of interfaces and addresses; close()
  * ends it.
  * @return -1 where there is none

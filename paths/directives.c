@@ -99,6 +99,14 @@ static const char *parse_words(apr_pool_t *p, int argc, char *const argv[],
                 return apr_psprintf(p, "dev %s: allowed is the name of an "
                                     "interface, which is not there", value);
             }
+            if (strchr(value, ':')) {
+                return apr_psprintf(p, "dev %s: that is the label of an "
+                                    "address: allowed is the name of its "
+                                    "interface, 'dev %s', behind the address "
+                                    "if it is to be that one alone", value,
+                                    apr_pstrmemdup(p, value,
+                                                   strcspn(value, ":")));
+            }
             if (!*value || strlen(value) >= IF_NAMESIZE
                 || strpbrk(value, "/ \t\n\v\f\r")) {
                 return apr_psprintf(p, "dev %s: allowed is the name of an "

@@ -94,8 +94,11 @@ static void look_at_interface(finding *f, mptcp_wanted *one)
 
     for (ifa = f->addresses; ifa; ifa = ifa->ifa_next) {
         if (is_address(ifa->ifa_addr, &one->endpoint)) {
-            int is_named = !one->dev || strcmp(ifa->ifa_name, one->dev) == 0;
             const char *name = apr_pstrdup(f->p, ifa->ifa_name);
+            /* it may have other names besides (altname) */
+            int is_named = !one->dev || strcmp(name, one->dev) == 0
+                           || (int)if_nametoindex(name)
+                              == one->endpoint.ifindex;
 
             one->other_dev = is_named ? NULL : name;
             one->down_dev = (ifa->ifa_flags & up) == up ? NULL : name;
@@ -215,9 +218,7 @@ apr_status_t mptcp_wanted_now(apr_pool_t *p, apr_array_header_t **wanted)
 
     f.wanted = *wanted = apr_array_make(p, MPTCP_ENDPOINTS_MAX,
                                         sizeof(mptcp_wanted));
-    if (getifaddrs(&f.addresses) != 0) {
-        f.addresses = NULL;
-    }
+    f.addresses = mptcp_host_interfaces();
     want_lines(&f, 0);
     want_lines(&f, 1);
     if (f.addresses) {

@@ -30,11 +30,8 @@ apr_hash_t *status_interfaces_read(apr_pool_t *p)
 {
     const unsigned int up = MPTCP_LINK_UP;
     apr_hash_t *interfaces = apr_hash_make(p);
-    struct ifaddrs *list, *ifa;
+    struct ifaddrs *list = mptcp_host_interfaces(), *ifa;
 
-    if (getifaddrs(&list) != 0) {
-        return interfaces;
-    }
     for (ifa = list; ifa; ifa = ifa->ifa_next) {
         const void *address = mptcp_address_bytes(ifa->ifa_addr);
 
@@ -48,7 +45,9 @@ apr_hash_t *status_interfaces_read(apr_pool_t *p)
                          one);
         }
     }
-    freeifaddrs(list);
+    if (list) {
+        freeifaddrs(list);
+    }
     return interfaces;
 }
 

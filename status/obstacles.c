@@ -424,9 +424,7 @@ static apr_status_t read_host(host_report *r, apr_pool_t *p, int foresee)
         add_configured(r);
     }
     count_endpoints(r);
-    if (getifaddrs(&r->addresses) != 0) {
-        r->addresses = NULL;
-    }
+    r->addresses = mptcp_host_interfaces();
     check_switches(r);
     if (any_takes_clients()) {
         check_announced(r);

@@ -137,6 +137,8 @@ like(accepted('MPTCPEndpoint dev s2'), qr/MPTCPEndpoint dev s2 .*does nothing el
 refused("MPTCPEndpoint $_", qr/dev signal: allowed is the name of an interface/)
     for '10.91.2.2 dev signal', 'dev signal';
 refused('MPTCPEndpoint 10.91.2.2 dev id 3 signal', qr/dev id: allowed is the name/);
+refused("MPTCPEndpoint $_", qr/dev s2:1: that is the label of an address: allowed is .*'dev s2'/)
+    for '10.91.2.2 dev s2:1 signal', 'dev s2:1 signal';
 refused('MPTCPEndpoint 10.91.2.2 dev "s 2" signal', qr/dev s 2: allowed is the name of an interface/);
 like(accepted("MPTCPEndpoint $_ signal"), qr/MPTCPEndpoint \Q$_\E: .*connects to itself/,
     "$_ is taken, and a warning says what is wrong") for '127.0.0.1', '::1';

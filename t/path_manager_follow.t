@@ -207,6 +207,32 @@ like(join("\n", said('10.91.2.2 dev s1')), qr/the address is on s2; write 'dev s
     'dev of an interface without the address: what to write');
 $httpd->stop;
 
+# --- The same interface by other names: the label of an alias, as ifupdown and
+# keepalived make them, and an altname, as systemd does
+
+ip(qw(address add 10.91.2.77/24 dev s2 label s2:1));
+ip(qw(link property add dev s2 altname enp2s0));
+$httpd->set_conf(<<'END');
+MPTCPListen 80
+MPTCPEndpoint 10.91.2.77 dev s2 signal
+MPTCPEndpoint 10.91.2.2 dev enp2s0 signal
+<Location /mptcp>
+    SetHandler mptcp-status
+</Location>
+END
+$httpd->start or BAIL_OUT($httpd->error_log);
+become('an alias and an altname', '10.91.2.77 signal dev s2', '10.91.2.2 signal dev s2');
+is(join("\n", said('10.91.2.77 dev s2'), said('10.91.2.2 dev enp2s0')), '', '    are no other interfaces')
+    or diag $httpd->error_log;
+my %interface = map { $_->{address} => $_->{interface} } @{ page()->{paths} };
+is($interface{'10.91.2.77'}, 's2', '    on the page, too');
+$httpd->stop;
+$httpd->set_conf("MPTCPListen 80\n");
+$httpd->start or BAIL_OUT($httpd->error_log);
+unlike($httpd->error_log, qr/dev s2:1/, '    nor one more to be announced');
+$httpd->stop;
+ip(qw(address delete 10.91.2.77/24 dev s2));
+
 # --- Somebody else's in the way
 
 $lab->endpoint('server', '10.91.2.2', dev => 's2', 'subflow');
