@@ -54,6 +54,10 @@ static int is_needed(mptcp_paths_work *work, const mptcp_endpoint *ep)
     int count;
     apr_status_t rv = mptcp_connections_needing(work->p, ep, &count);
 
+    if (work->s && (mptcp_is_shortage(rv) || rv == EAGAIN)) {
+        work->again = 1;                /* it will be known */
+        return 1;
+    }
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, rv, work->s,
                      "endpoint %s is removed, and the kernel does not say "

@@ -1,5 +1,6 @@
-# While the server runs, the kernel does not say which addresses the host has:
-# endpoints stay as they are, and follow as soon as it does. See t/fault/fault.c.
+# While the server runs, the kernel does not say which addresses the host has, or
+# which connections: endpoints stay as they are, and follow as soon as it does. See
+# t/fault/fault.c.
 
 use strict;
 use warnings;
@@ -38,6 +39,17 @@ is_deeply([gone()], [], '    and what was there stays the same');
 unlike($httpd->error_log, qr/is not in force|is removed/, 'nothing is said to be gone')
     or diag $httpd->error_log;
 
+# Which connections need an endpoint that is to go is not known at this moment.
+$faults->set('diag.refuse ' . ENOBUFS);
+$httpd->set_conf("MPTCPListen 127.0.0.1:8001\n");
+ok($httpd->graceful, 'a reload, and connections cannot be listed');
+is_deeply([gone()], [], '    no endpoint is removed');
+$faults->set('');
+ok($lab->wait_until(15, sub { !endpoints() }), '    but as soon as they can be') or diag explain [endpoints()];
+
+$httpd->set_conf("MPTCPListen 127.0.0.1:8001\nMPTCPEndpoint 192.0.2.1 signal\n");
+ok($httpd->graceful, 'one is there again');
+$faults->set('diag.refuse ' . ENOBUFS);
 $faults->stop;
 is(scalar(() = $lab->endpoints('host')), 0, 'a stop removes all');
 
