@@ -23,6 +23,13 @@ int mptcp_worker_wants(const proxy_worker *worker, const server_rec *s);
 /** The worker itself, or that which it checks the health of. */
 const proxy_worker *mptcp_worker_checked(const proxy_worker *worker);
 
+/** Is a worker's name a pattern?  mod_proxy tells them apart since 2.4.47. */
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 94)
+#define MPTCP_IS_PATTERN(worker) ((worker)->s->is_name_matchable)
+#else
+#define MPTCP_IS_PATTERN(worker) 0
+#endif
+
 /** A worker's URL, as mod_proxy's messages name it. */
 const char *mptcp_worker_name(const proxy_worker *worker);
 

@@ -43,6 +43,7 @@ typedef struct {
     apr_pool_t *p;
     server_rec *main_server;
     apr_array_header_t *lines;          /* of worker_line, in their order */
+    apr_hash_t *direct;                 /* see direct_by_name() */
     get_worker_fn *get_worker;
     get_balancer_fn *get_balancer;
 } line_reader;
@@ -175,18 +176,58 @@ static void read_lines(line_reader *reader, const ap_directive_t *line,
 
 /* ---- the workers -------------------------------------------------------- */
 
+/*
+ * A server's direct workers by their names.  A line that is written as a name
+ * gets the first worker of that name; mod_proxy would find it, too, but look
+ * at all of them for each line.  Empty where a name is a pattern: mod_proxy
+ * alone knows what that fits.
+ */
+static apr_hash_t *direct_by_name(line_reader *reader,
+                                  const proxy_server_conf *conf)
+{
+    apr_hash_t *by_name = apr_hash_get(reader->direct, &conf->workers,
+                                       sizeof(conf->workers));
+    int i;
+
+    if (by_name) {
+        return by_name;
+    }
+    by_name = apr_hash_make(reader->p);
+    apr_hash_set(reader->direct, &conf->workers, sizeof(conf->workers),
+                 by_name);
+    for (i = conf->workers->nelts - 1; i >= 0; i--) {
+        proxy_worker *worker = &APR_ARRAY_IDX(conf->workers, i, proxy_worker);
+
+        if (MPTCP_IS_PATTERN(worker)) {
+            apr_hash_clear(by_name);
+            break;
+        }
+        apr_hash_set(by_name, mptcp_worker_name(worker), APR_HASH_KEY_STRING,
+                     worker);
+    }
+    return by_name;
+}
+
 /* The worker that a line's URL gets in this server, or NULL. */
 static proxy_worker *worker_of(line_reader *reader, const worker_line *line,
                                const server_rec *s)
 {
     proxy_server_conf *conf = mptcp_proxy_conf(s);
     proxy_balancer *balancer = NULL;
+    proxy_worker *worker = NULL;
 
     if (line->balancer) {
         balancer = reader->get_balancer(reader->p, conf, line->balancer, 0);
+        if (!balancer) {
+            return NULL;
+        }
     }
-    /* without a balancer get_worker() looks among the server's own workers */
-    return line->balancer && !balancer ? NULL
+    else {
+        worker = apr_hash_get(direct_by_name(reader, conf), line->url,
+                              APR_HASH_KEY_STRING);
+    }
+    /* without a balancer it looks among the server's own workers */
+    return worker ? worker
            : reader->get_worker(reader->p, balancer, conf, line->url);
 }
 
@@ -353,6 +394,7 @@ int mptcp_workers_compare(apr_pool_t *pconf, apr_pool_t *plog,
     reader.p = ptemp;
     reader.main_server = s;
     reader.lines = apr_array_make(ptemp, 16, sizeof(worker_line));
+    reader.direct = apr_hash_make(ptemp);
     reader.get_worker = (get_worker_fn *)
         mptcp_proxy_function("ap_proxy_get_worker");
     reader.get_balancer = (get_balancer_fn *)

@@ -38,13 +38,6 @@ APLOG_USE_MODULE(mptcp);
 #define HAVE_NAME_EX 1
 #endif
 
-/* Is the worker's name a pattern?  They have been told apart since 2.4.47. */
-#if AP_MODULE_MAGIC_AT_LEAST(20120211, 94)
-#define IS_PATTERN(worker) ((worker)->s->is_name_matchable)
-#else
-#define IS_PATTERN(worker) 0
-#endif
-
 /*
  * What parameters and defaults have come to; pool: pconf.  Made in
  * check_config, and only read after that: by record, and, for members that
@@ -98,7 +91,7 @@ const char *mptcp_worker_name(const proxy_worker *worker)
 /* The port of a worker's backend; 0: it has no one port. */
 static apr_port_t worker_port(const proxy_worker *worker)
 {
-    return IS_PATTERN(worker) ? 0 : worker->s->port;
+    return MPTCP_IS_PATTERN(worker) ? 0 : worker->s->port;
 }
 
 /* ---- what the configuration says ---------------------------------------- */
@@ -200,7 +193,7 @@ static void settle_direct(const server_rec *s, apr_array_header_t *list,
         int setting = worker_setting(worker);
 
         if (setting != MPTCP_UNSET && is_tcp(worker)) {
-            apr_hash_set(by_name[IS_PATTERN(worker)],
+            apr_hash_set(by_name[MPTCP_IS_PATTERN(worker)],
                          mptcp_worker_name(worker), APR_HASH_KEY_STRING,
                          apr_pmemdup(ptemp, &setting, sizeof(setting)));
         }
@@ -208,7 +201,7 @@ static void settle_direct(const server_rec *s, apr_array_header_t *list,
     for (i = 0; i < list->nelts; i++) {
         const proxy_worker *worker = &APR_ARRAY_IDX(list, i, proxy_worker);
         const int *setting = apr_hash_get(
-            by_name[IS_PATTERN(worker)], mptcp_worker_name(worker),
+            by_name[MPTCP_IS_PATTERN(worker)], mptcp_worker_name(worker),
             APR_HASH_KEY_STRING);
 
         /* shared with the main server, which comes first? */
