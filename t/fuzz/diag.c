@@ -8,8 +8,10 @@
 
 #include "kernel/address.c"
 #include "kernel/connection.c"
+#include "kernel/host.c"
 #include "kernel/netlink.c"
 #include "kernel/sock_diag.c"
+#include "kernel/socket.c"
 #include "status/addresses.c"
 #include "status/live.c"
 
@@ -31,8 +33,8 @@ apr_hash_t *mptcp_counted_peers(apr_pool_t *p)
     return apr_hash_make(p);
 }
 
-const mptcp_counted *mptcp_counted_peer(apr_hash_t *peers, const void *address,
-                                        apr_size_t length, int port)
+const mptcp_counted *mptcp_counted_peer(apr_hash_t *peers,
+                                        const mptcp_end *remote)
 {
     return NULL;
 }
