@@ -218,11 +218,9 @@ apr_hash_t *mptcp_counted_peers(apr_pool_t *p);
 /**
  * The worker that has lately connected to an address by MPTCP, or NULL.
  * @param peers By mptcp_counted_peers()
- * @param address 4 or 16 bytes in network order
- * @param port In host order
  */
-const mptcp_counted *mptcp_counted_peer(apr_hash_t *peers, const void *address,
-                                        apr_size_t length, int port);
+const mptcp_counted *mptcp_counted_peer(apr_hash_t *peers,
+                                        const mptcp_end *remote);
 
 /* ---- hash.c: what is noted by a number ---------------------------------- */
 

@@ -11,18 +11,13 @@
  * An address and port as a number that is not 0.  An IPv4 address is the same
  * in both families.
  */
-static apr_uint64_t peer_key(const void *address, apr_size_t length, int port)
+static apr_uint64_t peer_key(int family, const void *address, int port)
 {
     const unsigned char port_bytes[2] = { port & 0xff, port >> 8 & 0xff };
-    const unsigned char *bytes = address;
+    const void *bytes = mptcp_address_unmapped(&family, address);
     apr_uint64_t key;
 
-    if (length == sizeof(struct in6_addr)
-        && IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)address)) {
-        bytes += 12;
-        length = sizeof(struct in_addr);
-    }
-    key = mptcp_hash(MPTCP_HASH_BEGIN, bytes, length);
+    key = mptcp_hash(MPTCP_HASH_BEGIN, bytes, mptcp_address_length(family));
     key = mptcp_hash(key, port_bytes, sizeof(port_bytes));
     return key ? key : 1;
 }
@@ -48,8 +43,7 @@ static int has_peer(const mptcp_counter *counter, apr_uint64_t key)
 void mptcp_counter_note_peer(mptcp_counter *counter,
                              const apr_sockaddr_t *peer)
 {
-    apr_uint64_t key = peer_key(peer->ipaddr_ptr, peer->ipaddr_len,
-                                peer->port);
+    apr_uint64_t key = peer_key(peer->family, peer->ipaddr_ptr, peer->port);
 
     if (!has_peer(counter, key)) {
         apr_uint64_t place = __atomic_fetch_add(&counter->peers_seen, 1,
@@ -84,10 +78,11 @@ apr_hash_t *mptcp_counted_peers(apr_pool_t *p)
     return peers;
 }
 
-const mptcp_counted *mptcp_counted_peer(apr_hash_t *peers, const void *address,
-                                        apr_size_t length, int port)
+const mptcp_counted *mptcp_counted_peer(apr_hash_t *peers,
+                                        const mptcp_end *remote)
 {
-    apr_uint64_t key = peer_key(address, length, port);
+    apr_uint64_t key = peer_key(remote->family, remote->address,
+                                remote->port);
 
     return apr_hash_get(peers, &key, sizeof(key));
 }

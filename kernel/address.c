@@ -25,3 +25,14 @@ const void *mptcp_address_bytes(const struct sockaddr *sa)
         return NULL;
     }
 }
+
+const void *mptcp_address_unmapped(int *family, const void *address)
+{
+    const struct in6_addr *in6 = address;
+
+    if (*family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(in6)) {
+        return address;
+    }
+    *family = AF_INET;
+    return &in6->s6_addr[12];
+}

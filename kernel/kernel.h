@@ -106,6 +106,14 @@ apr_size_t mptcp_address_length(int family);
  */
 const void *mptcp_address_bytes(const struct sockaddr *sa);
 
+/**
+ * Of an IPv6 address that stands for an IPv4 one, ::ffff:192.0.2.1, that one.
+ * @param family Set to AF_INET then
+ * @param address Its bytes
+ * @return These, or those of the one that it stands for
+ */
+const void *mptcp_address_unmapped(int *family, const void *address);
+
 /* ---- connection.c: what the kernel says of one connection --------------- */
 
 /**

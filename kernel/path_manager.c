@@ -197,18 +197,13 @@ static int read_endpoint(struct nl_msg *msg, void *into)
         nla_memcpy(&ep->address, addr[PM_ADDR_ADDR4], sizeof(struct in_addr));
     }
     else if (ep->family == AF_INET6 && addr[PM_ADDR_ADDR6]) {
-        struct in6_addr address;
+        struct in6_addr in6;
+        const void *address;
 
-        nla_memcpy(&address, addr[PM_ADDR_ADDR6], sizeof(address));
-        if (IN6_IS_ADDR_V4MAPPED(&address)) {
-            /* the kernel's own, of a join to an IPv6 socket: the same to it */
-            ep->family = AF_INET;
-            memcpy(&ep->address.v4, &address.s6_addr[12],
-                   sizeof(ep->address.v4));
-        }
-        else {
-            ep->address.v6 = address;
-        }
+        nla_memcpy(&in6, addr[PM_ADDR_ADDR6], sizeof(in6));
+        /* the kernel's own, of a join to an IPv6 socket: the same to it */
+        address = mptcp_address_unmapped(&ep->family, &in6);
+        memcpy(&ep->address, address, mptcp_address_length(ep->family));
     }
     if (addr[PM_ADDR_PORT]) {
         ep->port = nla_get_u16(addr[PM_ADDR_PORT]);

@@ -106,13 +106,8 @@ typedef struct {
 static void set_end(mptcp_end *end, int family, const void *address,
                     apr_uint16_t port)
 {
-    const struct in6_addr *in6 = address;
-
     memset(end, 0, sizeof(*end));
-    if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(in6)) {
-        family = AF_INET;
-        address = &in6->s6_addr[12];
-    }
+    address = mptcp_address_unmapped(&family, address);
     end->family = family;
     end->port = ntohs(port);
     memcpy(end->address, address, mptcp_address_length(family));

@@ -134,9 +134,8 @@ static int take_connection(const mptcp_socket *found, void *baton)
 {
     live_reader *reader = baton;
     const mptcp_counted *listener = NULL;
-    const mptcp_counted *worker = mptcp_counted_peer(
-        reader->peers, found->remote.address,
-        mptcp_address_length(found->remote.family), found->remote.port);
+    const mptcp_counted *worker = mptcp_counted_peer(reader->peers,
+                                                     &found->remote);
     status_connection *c;
 
     if (!worker) {

@@ -7,6 +7,7 @@
  * An input is a byte that chooses the request, and the datagrams of kernel.h.
  */
 
+#include "kernel/address.c"
 #include "kernel/netlink.c"
 #include "kernel/path_manager.c"
 #include "kernel/socket.c"
