@@ -208,7 +208,10 @@ struct nl_msg;
 
 /* ---- path_manager.c: endpoints and limits of this network namespace ----- */
 
-/** The most endpoints, and the highest limit, that the kernel takes. */
+/**
+ * The most endpoints, and the highest limit, that are asked for: what every
+ * kernel takes (Linux 7.3 takes more).
+ */
 #define MPTCP_ENDPOINTS_MAX 8
 
 /** The path manager's limits; the index into mptcp_limits.value. */

@@ -83,7 +83,7 @@ static void say_of_host(mptcp_paths_work *work, const mptcp_wanted *one,
         line_note[one->line].said_left_out = 1;
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, work->s,
                      "MPTCPEndpoint %s: the interface has %d addresses more "
-                     "than the %d that the kernel takes", text, one->left_out,
+                     "than the %d that httpd takes", text, one->left_out,
                      MPTCP_ENDPOINTS_MAX);
     }
     if (one->down_dev && !line_note[one->line].said_down) {
@@ -120,6 +120,10 @@ static void add_endpoint(mptcp_paths_work *work, const mptcp_wanted *one)
         && mptcp_paths_state_find(work->state, other)) {
         rv = WAITS;
     }
+    /* the state has no room for more; nor have kernels before Linux 7.3 */
+    if (rv == APR_SUCCESS && work->ours >= MPTCP_ENDPOINTS_MAX) {
+        rv = ERANGE;
+    }
     if (rv == APR_SUCCESS) {
         if (!ep.id) {
             ep.id = choose_id(work);
@@ -148,6 +152,7 @@ static void add_endpoint(mptcp_paths_work *work, const mptcp_wanted *one)
     }
     else {
         work->changed = 1;
+        work->ours++;
         /* ids are not chosen twice from what is present */
         APR_ARRAY_PUSH(work->present, mptcp_endpoint) = ep;
         if (work->follows) {
@@ -264,6 +269,10 @@ apr_status_t mptcp_add_missing(mptcp_paths_work *work,
     }
     /* what is added is pushed behind it */
     before = apr_array_copy(work->p, work->present);
+    for (i = 0; i < before->nelts; i++) {
+        work->ours += mptcp_paths_state_find(
+            work->state, &APR_ARRAY_IDX(before, i, mptcp_endpoint)) != NULL;
+    }
     for (i = 0; i < wanted->nelts; i++) {
         const mptcp_wanted *one = &APR_ARRAY_IDX(wanted, i, mptcp_wanted);
         const mptcp_endpoint *present

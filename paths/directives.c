@@ -193,8 +193,8 @@ static const char *check_others(apr_pool_t *p,
         }
     }
     if (others->nelts == MPTCP_ENDPOINTS_MAX) {
-        return apr_psprintf(p, "it is one too many: allowed are %d, more the "
-                            "kernel does not take", MPTCP_ENDPOINTS_MAX);
+        return apr_psprintf(p, "it is one too many: allowed are %d, more most "
+                            "kernels do not take", MPTCP_ENDPOINTS_MAX);
     }
     return NULL;
 }

@@ -76,9 +76,9 @@ const char *mptcp_refused_endpoint_text(apr_pool_t *p,
         return "this kernel does not know one of its settings, or is too old "
                "for it";
     case ERANGE:
-        return apr_psprintf(p, "there are %d endpoints already, more the "
-                            "kernel does not take: see 'ip mptcp endpoint "
-                            "show'", present->nelts);
+        return apr_psprintf(p, "there are %d endpoints already, and no room "
+                            "for more: see 'ip mptcp endpoint show'",
+                            present->nelts);
     default:
         return "the kernel has refused it";
     }

@@ -121,6 +121,7 @@ typedef struct {
     mptcp_paths_state *state;
     int follows;                        /**< the server runs */
     apr_array_header_t *present;        /**< mptcp_endpoint: in the kernel */
+    int ours;                           /**< how many of these, while adding */
     int again;                          /**< there is something left to do,
                                              though the host may not change */
     int changed;                        /**< so the state is to be saved */

@@ -138,7 +138,7 @@ is(join("\n", grep { !/d9/ } @{ page()->{obstacles} }), '', 'the page says nothi
 ip(qw(address add), "10.92.4.10$_/24", qw(dev d4)) for 1 .. 6;
 ok($httpd->graceful, 'a reload with more addresses than endpoints');
 is(scalar(() = $lab->endpoints('server')), 8, '    has eight');
-like(join("\n", said('10.92.4.')), qr/addresses more than the 8 that the kernel takes/,
+like(join("\n", said('10.92.4.')), qr/addresses more than the 8 that httpd takes/,
     '    and says that there are more');
 $httpd->stop;
 is(endpoints(), '', 'a stop removes all');

@@ -9,6 +9,7 @@ use warnings;
 use MPTCP::Client;
 use MPTCP::Httpd;
 use MPTCP::Lab;
+use MPTCP::Session;
 use Test::More;
 
 MPTCP::Lab->enter;
@@ -217,5 +218,31 @@ ok($lab->wait_until(25, sub { $lab->endpoints('server') }),
     'another server stopped, and nothing lived by the endpoint: this one has it again');
 $pair[1]->stop;
 is(join("\n", $lab->endpoints('server')), '', '    and removes it');
+
+# --- Old ones that have to stay, and new ones: together more than httpd remembers,
+# whatever the kernel takes (eight, and more since Linux 7.3)
+
+$lab->run('server', qw(ip address add), "10.92.0.$_/32", qw(dev lo)) for 1 .. 12;
+my ($old, $new) = map { join "\n", 'MPTCPListen 80', map {"MPTCPEndpoint 10.92.0.$_ signal"} @$_ }
+    [1 .. 6], [7 .. 12];
+$httpd = server(conf => $old);
+starts($httpd);
+my @held = map {
+    MPTCP::Session->open(lab => $lab, ns => 'server', host => "10.92.0.$_", port => 80, mptcp => 1)
+} 1 .. 6;
+$_->get('/') for @held;
+configure($httpd, $new);
+ok($httpd->graceful, 'six lines more, while six have to stay');
+is(scalar(grep {/^10\.92\.0\.[1-6] /} $lab->endpoints('server')), 6, '    these stay');
+is(scalar(() = $lab->endpoints('server')), 8, '    there is room for two');
+like($httpd->error_log, qr/MPTCPEndpoint 10\.92\.0\.12 signal is not in force: there are 8 endpoints/,
+    '    which is said');
+$_->close for @held;
+ok($lab->wait_until(45, sub {
+        my @now = $lab->endpoints('server');
+        @now == 6 && !grep {/^10\.92\.0\.[1-6] /} @now;
+    }), '    the others follow') or diag explain [$lab->endpoints('server')];
+$httpd->stop;
+is(join("\n", $lab->endpoints('server')), '', '    and a stop removes all');
 
 done_testing();
