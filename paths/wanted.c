@@ -155,7 +155,7 @@ static void want_interface(finding *f, int number,
 {
     apr_array_header_t *addresses = NULL;
     mptcp_wanted *one = NULL;
-    int i, left_out = 0;
+    int i, left_out = 0, have_lines = 0;
     apr_status_t rv = ifindex ? mptcp_host_addresses(f->p, ifindex, &addresses)
                               : APR_SUCCESS;
 
@@ -167,6 +167,7 @@ static void want_interface(finding *f, int number,
         mptcp_endpoint *ep = &APR_ARRAY_IDX(addresses, i, mptcp_endpoint);
 
         if (has_line(f->conf, ep)) {
+            have_lines++;
             continue;
         }
         if (f->wanted->nelts >= MPTCP_ENDPOINTS_MAX) {
@@ -179,6 +180,9 @@ static void want_interface(finding *f, int number,
         look_at_interface(f, one);
     }
     if (!one) {
+        if (have_lines && !left_out) {
+            return;                     /* nothing of it is missing */
+        }
         one = add_wanted(f, number, &line->endpoint);
         one->endpoint.ifindex = ifindex;
         one->missing = left_out ? ERANGE : ifindex ? EADDRNOTAVAIL : ENODEV;

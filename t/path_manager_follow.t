@@ -227,6 +227,29 @@ is(join("\n", said('10.91.2.77 dev s2'), said('10.91.2.2 dev enp2s0')), '', '   
 my %interface = map { $_->{address} => $_->{interface} } @{ page()->{paths} };
 is($interface{'10.91.2.77'}, 's2', '    on the page, too');
 $httpd->stop;
+
+# --- An interface all of whose addresses have lines of their own: that of the
+# interface is for what is to come, and nothing is wrong
+
+ip(qw(address delete fd91:2::2/64 dev s2)) if $has_ipv6;
+$httpd->set_conf(<<'END');
+MPTCPListen 80
+MPTCPEndpoint 10.91.2.77 dev s2 signal backup
+MPTCPEndpoint 10.91.2.2 dev s2 signal
+MPTCPEndpoint dev s2 signal
+<Location /mptcp>
+    SetHandler mptcp-status
+</Location>
+END
+$httpd->start or BAIL_OUT($httpd->error_log);
+become('each address has a line', '10.91.2.77 signal backup dev s2', '10.91.2.2 signal dev s2');
+is(join("\n", said('dev s2'), @{ page()->{obstacles} }), '', '    nothing is missing');
+ip(qw(address add 10.91.2.78/24 dev s2));
+become('one more comes', '10.91.2.77 signal backup dev s2', '10.91.2.2 signal dev s2',
+    '10.91.2.78 signal dev s2');
+ip(qw(address delete 10.91.2.78/24 dev s2));
+$httpd->stop;
+
 $httpd->set_conf("MPTCPListen 80\n");
 $httpd->start or BAIL_OUT($httpd->error_log);
 unlike($httpd->error_log, qr/dev s2:1/, '    nor one more to be announced');
