@@ -59,6 +59,36 @@ static const char *refusal_cure(apr_uint64_t unknown, apr_uint64_t wrong,
              "have paths; a connection that has sent its end takes no more";
 }
 
+/* Joins of the last moment are under way; of so few, none is missed. */
+#define UNFINISHED_FEW 3
+
+/*
+ * Joins that were answered, and then nobody came.  Where a host has a network
+ * for each address this is what goes wrong first: answers leave by the network
+ * of the default route, and there or on the way they are dropped.
+ */
+static void check_unfinished(status_report *report, apr_uint64_t received,
+                             apr_uint64_t refused)
+{
+    const apr_uint64_t ended = refused + rise_of(report,
+                                                 STATUS_JOINS_FINISHED);
+    const apr_uint64_t unfinished = received > ended ? received - ended : 0;
+
+    if (unfinished >= UNFINISHED_FEW
+        && are_many(without_late(unfinished, rise_of(report, STATUS_BRIEF)),
+                    received)) {
+        status_trouble_add(report->troubles, STATUS_JOINS_REFUSED,
+                           "in the last 10 minutes %" APR_UINT64_T_FMT " of %"
+                           APR_UINT64_T_FMT " joins were answered, and never "
+                           "finished; see for each announced address whether "
+                           "answers leave by its interface, 'ip route get "
+                           "CLIENT from ADDRESS', whether a firewall drops "
+                           "them, and whether 'MPTCPLimits subflows=N' allows "
+                           "as many as clients have paths", unfinished,
+                           received)->where = "unfinished";
+    }
+}
+
 static void check_joins(status_report *report)
 {
     const apr_uint64_t received = rise_of(report, STATUS_JOINS_RECEIVED);
@@ -89,6 +119,7 @@ static void check_joins(status_report *report)
                            refusal_cure(unknown, wrong, rejected)
                            )->where = "received";
     }
+    check_unfinished(report, received, refused);
     if (are_many(not_made, rise_of(report, STATUS_JOINS_SENT))) {
         text = add_part(report, "", STATUS_JOINS_NO_SOCKET,
                         "had no socket");

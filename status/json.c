@@ -258,6 +258,7 @@ static json_t *kernel_json(const status_report *report)
         int counter;
     } counters[] = {
         { "joins_received", STATUS_JOINS_RECEIVED },
+        { "joins_finished", STATUS_JOINS_FINISHED },
         { "joins_no_token", STATUS_JOINS_NO_TOKEN },
         { "joins_wrong_hmac", STATUS_JOINS_WRONG_HMAC },
         { "joins_rejected", STATUS_JOINS_REJECTED },

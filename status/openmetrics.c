@@ -289,6 +289,9 @@ static void host_families(const writer *w, const status_report *report)
                 STATUS_JOINS_RECEIVED);
     host_sample(w, report, "host_joins", "{direction=\"sent\"}",
                 STATUS_JOINS_SENT);
+    family(w, "host_joins_finished", 1, "Those received that have become a "
+           "subflow.");
+    host_sample(w, report, "host_joins_finished", "", STATUS_JOINS_FINISHED);
     family(w, "host_joins_refused", 1, "Those of them that came to nothing, "
            "and why.");
     host_sample(w, report, "host_joins_refused", "{reason=\"no_token\"}",

@@ -167,6 +167,7 @@ status_trouble *status_trouble_add(apr_array_header_t *list, status_kind kind,
 /** Counters that are looked at: of the kernel, of its whole namespace. */
 enum {
     STATUS_JOINS_RECEIVED,
+    STATUS_JOINS_FINISHED,              /**< those with their third packet */
     STATUS_JOINS_NO_TOKEN,              /**< of a connection not known here */
     STATUS_JOINS_WRONG_HMAC,
     STATUS_JOINS_REJECTED,              /**< the limit, for one; Linux 6.15 */

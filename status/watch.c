@@ -22,7 +22,7 @@ APLOG_USE_MODULE(mptcp);
 #define SAMPLES 11
 #define SAMPLE_EVERY apr_time_from_sec(60)
 
-#define STATUS_WATCH_KEY "mod_mptcp:status:2"
+#define STATUS_WATCH_KEY "mod_mptcp:status:3"
 
 typedef struct {
     apr_uint64_t trouble[TROUBLES_MAX];     /* a hash of it; 0: none */
@@ -51,6 +51,7 @@ void status_counters_read(apr_uint64_t now[STATUS_COUNTERS])
 {
     static const char *const names[STATUS_KERNEL_COUNTERS] = {
         [STATUS_JOINS_RECEIVED] = "MPJoinSynRx",
+        [STATUS_JOINS_FINISHED] = "MPJoinAckRx",
         [STATUS_JOINS_NO_TOKEN] = "MPJoinNoTokenFound",
         [STATUS_JOINS_WRONG_HMAC] = "MPJoinAckHMacFailure",
         [STATUS_JOINS_REJECTED] = "MPJoinRejected",

@@ -118,6 +118,40 @@ like(get('', 'other'), qr/class="state warn">.*joins refused/, 'the page is ambe
 $_->close for @sessions;
 $_->stop for $announcing, $other;
 
+# Joins that are answered, by packets that never arrive: an address whose answers
+# leave by another network, where they are dropped, as many providers do.
+{
+    $lab->run('client', 'nft', 'add table ip t; add chain ip t in { type filter hook input'
+        . ' priority 0; }; add rule ip t in ip saddr 10.91.2.2 drop');
+    $httpd->start or BAIL_OUT($httpd->error_log);
+    my $asked = $lab->counter('server', 'MPTcpExtMPJoinSynRx');
+    my @open = map { MPTCP::Session->open(lab => $lab, ns => 'client', host => '10.91.1.2',
+            port => 80, mptcp => 1) } 1 .. 3;
+    $_->get('/small') for @open;
+    ok($lab->wait_until(20, sub { $lab->counter('server', 'MPTcpExtMPJoinSynRx') >= $asked + 3 }),
+        'joins whose answers do not arrive');
+    my ($one) = grep { $_->{kind} eq 'joins refused' } @{ status()->{troubles} };
+    like($one->{what} // '', qr/3 of 3 joins were answered, and never finished/, '... the page says so');
+    like($one->{remedy} // '', qr/ip route get CLIENT from ADDRESS/, '... and what to do');
+    $lab->run('client', qw(nft delete table ip t));
+    $_->close for @open;
+    $httpd->stop;
+
+    # Those that do arrive are no trouble.
+    $httpd->start or BAIL_OUT($httpd->error_log);
+    my $finished = $lab->counter('server', 'MPTcpExtMPJoinAckRx');
+    @open = map { MPTCP::Session->open(lab => $lab, ns => 'client', host => '10.91.1.2',
+            port => 80, mptcp => 1) } 1 .. 3;
+    $_->get('/small') for @open;
+    ok($lab->wait_until(20, sub { $lab->counter('server', 'MPTcpExtMPJoinAckRx') >= $finished + 3 }),
+        'joins whose answers arrive');
+    is_deeply([map { $_->{kind} } @{ status()->{troubles} }], [], '... are no trouble');
+    my $kernel = status()->{kernel};
+    is($kernel->{joins_finished}, $lab->counter('server', 'MPTcpExtMPJoinAckRx'), '... and are counted');
+    $_->close for @open;
+    $httpd->stop;
+}
+
 # Joins that come too late, for connections of one short answer each: with 40 ms
 # there and back nearly all of them, and nothing is wrong.
 {
