@@ -182,17 +182,29 @@ apr_status_t mptcp_address_try(apr_pool_t *p, const mptcp_endpoint *ep)
     return rv;
 }
 
-struct ifaddrs *mptcp_host_interfaces(void)
+/* Where a pool's list is found. */
+#define INTERFACES_KEY "mod_mptcp:interfaces"
+
+static apr_status_t free_interfaces(void *list)
+{
+    freeifaddrs(list);
+    return APR_SUCCESS;
+}
+
+const struct ifaddrs *mptcp_host_interfaces(apr_pool_t *p)
 {
     struct ifaddrs *list, *ifa;
+    void *known = NULL;
 
-    if (getifaddrs(&list) != 0) {
-        return NULL;
+    apr_pool_userdata_get(&known, INTERFACES_KEY, p);
+    if (known || getifaddrs(&list) != 0) {
+        return known;
     }
     for (ifa = list; ifa; ifa = ifa->ifa_next) {
         /* the label of an alias, "eth0:1"; no interface has a colon */
         ifa->ifa_name[strcspn(ifa->ifa_name, ":")] = '\0';
     }
+    apr_pool_userdata_set(list, INTERFACES_KEY, free_interfaces, p);
     return list;
 }
 

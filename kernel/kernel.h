@@ -388,9 +388,11 @@ apr_status_t mptcp_address_try(apr_pool_t *p, const mptcp_endpoint *ep);
 /**
  * What getifaddrs() says, with the names of interfaces, where it may have the
  * labels of addresses.
- * @return NULL if that fails; else freeifaddrs() frees it
+ * @param p Whoever asks with the same pool gets the same list, which lives as
+ *        long: all of a page is of one moment, and the kernel is asked once
+ * @return NULL if that fails
  */
-struct ifaddrs *mptcp_host_interfaces(void);
+const struct ifaddrs *mptcp_host_interfaces(apr_pool_t *p);
 
 /**
  * A socket that hears of each change of interfaces and addresses; close()

@@ -49,7 +49,7 @@ static int has_been_here(int line)
 typedef struct {
     apr_pool_t *p;
     const mptcp_global_conf *conf;
-    struct ifaddrs *addresses;          /* NULL where they cannot be read */
+    const struct ifaddrs *addresses;    /* NULL where they cannot be read */
     apr_array_header_t *wanted;         /* mptcp_wanted */
     apr_status_t status;                /* why a line has been left out */
 } finding;
@@ -94,7 +94,7 @@ static void look_at_interface(finding *f, mptcp_wanted *one)
 
     for (ifa = f->addresses; ifa; ifa = ifa->ifa_next) {
         if (is_address(ifa->ifa_addr, &one->endpoint)) {
-            const char *name = apr_pstrdup(f->p, ifa->ifa_name);
+            const char *name = ifa->ifa_name;
             /* it may have other names besides (altname) */
             int is_named = !one->dev || strcmp(name, one->dev) == 0
                            || (int)if_nametoindex(name)
@@ -222,12 +222,11 @@ apr_status_t mptcp_wanted_now(apr_pool_t *p, apr_array_header_t **wanted)
 
     f.wanted = *wanted = apr_array_make(p, MPTCP_ENDPOINTS_MAX,
                                         sizeof(mptcp_wanted));
-    f.addresses = mptcp_host_interfaces();
+    if (f.conf->endpoints->nelts) {
+        f.addresses = mptcp_host_interfaces(p);
+    }
     want_lines(&f, 0);
     want_lines(&f, 1);
-    if (f.addresses) {
-        freeifaddrs(f.addresses);
-    }
     return f.status;
 }
 

@@ -30,23 +30,19 @@ apr_hash_t *status_interfaces_read(apr_pool_t *p)
 {
     const unsigned int up = MPTCP_LINK_UP;
     apr_hash_t *interfaces = apr_hash_make(p);
-    struct ifaddrs *list = mptcp_host_interfaces(), *ifa;
+    const struct ifaddrs *ifa;
 
-    for (ifa = list; ifa; ifa = ifa->ifa_next) {
+    for (ifa = mptcp_host_interfaces(p); ifa; ifa = ifa->ifa_next) {
         const void *address = mptcp_address_bytes(ifa->ifa_addr);
 
         if (address) {
             apr_size_t length = mptcp_address_length(ifa->ifa_addr->sa_family);
             status_interface *one = apr_palloc(p, sizeof(*one));
 
-            one->name = apr_pstrdup(p, ifa->ifa_name);
+            one->name = ifa->ifa_name;
             one->is_down = (ifa->ifa_flags & up) != up;
-            apr_hash_set(interfaces, apr_pmemdup(p, address, length), length,
-                         one);
+            apr_hash_set(interfaces, address, length, one);
         }
-    }
-    if (list) {
-        freeifaddrs(list);
     }
     return interfaces;
 }

@@ -25,7 +25,7 @@ typedef struct {
     apr_pool_t *p;
     mptcp_limits limits;
     apr_array_header_t *endpoints;      /* mptcp_endpoint */
-    struct ifaddrs *addresses;          /* NULL where they cannot be read */
+    const struct ifaddrs *addresses;    /* NULL where they cannot be read */
     int announced;                      /* how many endpoints are signal */
     int connecting;                     /* how many are subflow */
     apr_array_header_t *troubles;       /* status_trouble */
@@ -424,7 +424,7 @@ static apr_status_t read_host(host_report *r, apr_pool_t *p, int foresee)
         add_configured(r);
     }
     count_endpoints(r);
-    r->addresses = mptcp_host_interfaces();
+    r->addresses = mptcp_host_interfaces(p);
     check_switches(r);
     if (any_takes_clients()) {
         check_announced(r);
@@ -432,9 +432,6 @@ static apr_status_t read_host(host_report *r, apr_pool_t *p, int foresee)
     }
     if (mptcp_proxy_wants_any()) {
         check_backends(r);
-    }
-    if (r->addresses) {
-        freeifaddrs(r->addresses);
     }
     return APR_SUCCESS;
 }

@@ -25,6 +25,7 @@ static inline apr_pool_t *fuzz_pool(void)
 
     if (!pool) {
         apr_initialize();
+        atexit(apr_terminate);          /* its cleanups free what is left */
         apr_pool_create(&pool, NULL);
     }
     apr_pool_clear(pool);
