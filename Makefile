@@ -23,9 +23,10 @@ ASSETS  = status/page/status.css.inc status/page/status.js.inc
 PKG_CONFIG  ?= pkg-config
 LIBS_WANTED = libnl-genl-3.0 jansson
 
-# The output of a command that is run once, when it is first needed: make clean
-# needs neither apxs nor a library.
-once  = $(or $(run_$(1)),$(eval run_$(1) := $(shell $(2)))$(run_$(1)))
+# The output of a command that is run once, when it is first needed, and that may be
+# empty: make clean needs neither apxs nor a library.
+once  = $(if $(filter undefined,$(origin run_$(1))),$(eval run_$(1) := \
+    $(shell $(2))))$(run_$(1))
 query = $(call once,$(1),$(APXS) -q $(1))
 
 LIBS_CFLAGS = $(call once,libs_cflags,$(PKG_CONFIG) --cflags $(LIBS_WANTED))
