@@ -250,8 +250,9 @@ static listen_line *find(apr_hash_t *lines, const mptcp_listener_id *id)
 }
 
 /*
- * Core drops a listener of the IPv4 wildcard if that of IPv6 came before it
- * and serves both: then it is the latter that is to be MPTCP.
+ * Core drops a listener of the IPv4 wildcard beside that of IPv6, in whatever
+ * order, where the latter serves both: so it is that which is to be MPTCP.  (A
+ * line without an address must come first, else core refuses the two.)
  */
 static int stands_for_ipv4(const listen_line *plain, apr_hash_t *mptcp)
 {
@@ -260,7 +261,7 @@ static int stands_for_ipv4(const listen_line *plain, apr_hash_t *mptcp)
     };
 
     return (!plain->id.host || strcmp(plain->id.host, "::") == 0)
-           && find(mptcp, &ipv4) > plain;       /* both are in one array */
+           && find(mptcp, &ipv4);
 }
 
 static void enter(apr_hash_t *mptcp, listen_line *line, apr_pool_t *pconf,

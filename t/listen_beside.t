@@ -86,7 +86,8 @@ Use Two 82
 </IfModule>
 END
 listens('the IPv4 wildcard beside that of both, which takes its place',
-    "Listen 80\nMPTCPListen 0.0.0.0:80\nListen [::]:81\nMPTCPListen 0.0.0.0:81\n", ['*:80', '*:81']);
+    "Listen 80\nMPTCPListen 0.0.0.0:80\nListen [::]:81\nMPTCPListen 0.0.0.0:81\n"
+        . "MPTCPListen 0.0.0.0:82\nListen [::]:82\n", ['*:80', '*:81', '*:82']);
 
 # The line that stays serves when the module has gone.
 {
