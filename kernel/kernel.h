@@ -202,9 +202,8 @@ apr_status_t mptcp_begun_read(mptcp_begun *begun);
 
 /* ---- netlink.c: one exchange with the kernel by libnl-3 ----------------- */
 
-/* libnl's, which need not be included for these */
+/* libnl's, which need not be included for it */
 struct nl_sock;
-struct nl_msg;
 
 /* ---- path_manager.c: endpoints and limits of this network namespace ----- */
 

@@ -10,6 +10,9 @@
 
 #include "kernel/kernel.h"
 
+/* libnl's, which need not be included for it */
+struct nl_msg;
+
 /* ---- connection.c: what the kernel says of one connection --------------- */
 
 /**

@@ -227,33 +227,34 @@ static void path_samples(const writer *w, const apr_array_header_t *list,
     }
 }
 
+static void path_family(const writer *w, const char *name,
+                        const apr_array_header_t *list, int value,
+                        const char *help)
+{
+    family(w, name, 0, help);
+    path_samples(w, list, name, value);
+}
+
 static void paths_families(const writer *w, const apr_array_header_t *list)
 {
-    family(w, "path_up", 0, "Whether the interface of a local address has a "
-           "link.");
-    path_samples(w, list, "path_up", PATH_UP);
-    family(w, "path_subflows", 0, "Live subflows at a local address.");
-    path_samples(w, list, "path_subflows", PATH_SUBFLOWS);
-    family(w, "path_subflows_stalled", 0, "Those of them that send the same "
-           "again and again.");
-    path_samples(w, list, "path_subflows_stalled", PATH_STALLED);
-    family(w, "path_rate_bytes", 0, "What they deliver in a second, as the "
-           "kernel estimates.");
-    path_samples(w, list, "path_rate_bytes", PATH_RATE);
-    family(w, "path_sent_bytes", 0, "What those that live have sent, all in "
-           "all.");
-    path_samples(w, list, "path_sent_bytes", PATH_SENT);
-    family(w, "path_resent_bytes", 0, "The part of it that was sent again.");
-    path_samples(w, list, "path_resent_bytes", PATH_RESENT);
-    family(w, "path_received_bytes", 0, "What those that live have "
-           "received.");
-    path_samples(w, list, "path_received_bytes", PATH_RECEIVED);
-    family(w, "path_rtt_median_seconds", 0, "The median of their round trip "
-           "times.");
-    path_samples(w, list, "path_rtt_median_seconds", PATH_RTT_MEDIAN);
-    family(w, "path_rtt_worst_seconds", 0, "The longest of their round trip "
-           "times.");
-    path_samples(w, list, "path_rtt_worst_seconds", PATH_RTT_WORST);
+    path_family(w, "path_up", list, PATH_UP,
+                "Whether the interface of a local address has a link.");
+    path_family(w, "path_subflows", list, PATH_SUBFLOWS,
+                "Live subflows at a local address.");
+    path_family(w, "path_subflows_stalled", list, PATH_STALLED,
+                "Those of them that send the same again and again.");
+    path_family(w, "path_rate_bytes", list, PATH_RATE,
+                "What they deliver in a second, as the kernel estimates.");
+    path_family(w, "path_sent_bytes", list, PATH_SENT,
+                "What those that live have sent, all in all.");
+    path_family(w, "path_resent_bytes", list, PATH_RESENT,
+                "The part of it that was sent again.");
+    path_family(w, "path_received_bytes", list, PATH_RECEIVED,
+                "What those that live have received.");
+    path_family(w, "path_rtt_median_seconds", list, PATH_RTT_MEDIAN,
+                "The median of their round trip times.");
+    path_family(w, "path_rtt_worst_seconds", list, PATH_RTT_WORST,
+                "The longest of their round trip times.");
 }
 
 static void endpoints_families(const writer *w, const status_report *report)
@@ -396,9 +397,9 @@ void status_openmetrics(request_rec *r, const status_report *report)
            lasting_troubles(report->troubles));
     troubles_families(&w, report->troubles);
     listeners_families(&w, (const mptcp_counted *)report->listeners->elts,
-              report->listeners->nelts);
+                       report->listeners->nelts);
     workers_families(&w, (const mptcp_counted *)report->workers->elts,
-            report->workers->nelts);
+                     report->workers->nelts);
     if (mptcp_blackhole_known(&given_up)) {
         single(&w, "blackhole", "Whether the kernel has given MPTCP "
                "up for new connections to backends.", given_up);
