@@ -22,20 +22,18 @@ APLOG_USE_MODULE(mptcp);
 #define SAMPLES 11
 #define SAMPLE_EVERY apr_time_from_sec(60)
 
-#define STATUS_WATCH_KEY "mod_mptcp:status:3"
+#define STATUS_WATCH_KEY "mod_mptcp:status:4"
 
 typedef struct {
     apr_uint64_t trouble[TROUBLES_MAX];     /* a hash of it; 0: none */
     apr_uint64_t since[TROUBLES_MAX];
     apr_uint64_t sample[SAMPLES][STATUS_COUNTERS];
     apr_uint64_t samples;                   /* how many there have been */
+    apr_uint64_t next_sample;               /* when it is due, over reloads */
 } shared_watch;
 
 /* In process->pool, and so the same for all configurations. */
 static shared_watch *seen;
-
-/* The parent's own. */
-static apr_time_t next_sample;
 
 static apr_uint64_t watch_get(const apr_uint64_t *number)
 {
@@ -110,13 +108,20 @@ apr_uint64_t status_watch_rise(int counter, apr_uint64_t now)
 
 void status_watch_sample(const apr_uint64_t now[STATUS_COUNTERS])
 {
+    const apr_time_t at = apr_time_now();
+    apr_time_t wait;
     apr_uint64_t samples;
     int i;
 
-    if (!seen || apr_time_now() < next_sample) {
+    if (!seen) {
         return;
     }
-    next_sample = apr_time_now() + SAMPLE_EVERY;
+    /* longer than that it is only when the clock has been set back */
+    wait = (apr_time_t)watch_get(&seen->next_sample) - at;
+    if (wait > 0 && wait <= SAMPLE_EVERY) {
+        return;
+    }
+    watch_set(&seen->next_sample, (apr_uint64_t)(at + SAMPLE_EVERY));
     samples = seen->samples;
     for (i = 0; i < STATUS_COUNTERS; i++) {
         watch_set(&seen->sample[samples % SAMPLES][i], now[i]);
@@ -164,7 +169,6 @@ int status_watch_start(process_rec *process)
                                         sizeof(*seen), &kept);
 
     seen = kept;
-    next_sample = 0;
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, ap_server_conf,
                      "no shared memory for the status page: it will not know "

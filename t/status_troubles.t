@@ -115,6 +115,9 @@ like($found->{remedy}, qr/load balancer/, '... and what to do');
 like(get('openmetrics', 'other'),
     qr/^httpd_mptcp_host_joins_refused_total\{reason="no_token"\} [1-9]/m, '... in metrics, too');
 like(get('', 'other'), qr/class="state warn">.*joins refused/, 'the page is amber');
+# Notes of the counters reach ten minutes back, however often httpd is reloaded.
+$other->graceful or BAIL_OUT($other->error_log) for 1 .. 11;
+like(get('', 'other'), qr/class="state warn">.*joins refused/, 'it is so after eleven reloads');
 $_->close for @sessions;
 $_->stop for $announcing, $other;
 
