@@ -83,9 +83,9 @@ int mptcp_is_shortage(apr_status_t status);
 /**
  * What it means that socket(..., IPPROTO_MPTCP) failed.
  * @param status Its errno
- * @return The errno's name and where to look, for the log
+ * @return The errno's name and where to look, or what it means in general
  */
-const char *mptcp_refusal_text(apr_status_t status);
+const char *mptcp_refusal_text(apr_pool_t *p, apr_status_t status);
 
 /**
  * The value of a sysctl that is a number.

@@ -44,7 +44,7 @@ int mptcp_is_shortage(apr_status_t status)
            || status == ENOMEM;
 }
 
-const char *mptcp_refusal_text(apr_status_t status)
+const char *mptcp_refusal_text(apr_pool_t *p, apr_status_t status)
 {
     switch (status) {
     case EINVAL:
@@ -58,7 +58,7 @@ const char *mptcp_refusal_text(apr_status_t status)
     case EACCES:
         return "EACCES: a security policy forbids it";
     default:
-        return "for the reason above";
+        return apr_psprintf(p, "%pm", &status);
     }
 }
 

@@ -112,7 +112,7 @@ static int kernel_refuses(const ap_listen_rec *lr, apr_status_t status,
 {
     return refuse(lr, status,
                   apr_pstrcat(pconf, "the kernel gives no MPTCP socket, ",
-                              mptcp_refusal_text(status), NULL), s);
+                              mptcp_refusal_text(pconf, status), NULL), s);
 }
 
 /*

@@ -64,13 +64,14 @@ static void say_refused(apr_status_t refused, int fallback, apr_pool_t *p)
     if (fallback) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, refused, connecting.s,
                      "%s %s connects by plain TCP: the kernel gives no MPTCP "
-                     "socket, %s", whose, name, mptcp_refusal_text(refused));
+                     "socket, %s", whose, name,
+                     mptcp_refusal_text(p, refused));
     }
     else {
         ap_log_error(APLOG_MARK, APLOG_ERR, refused, connecting.s,
                      "%s %s cannot connect: the kernel gives no MPTCP socket, "
                      "%s; MPTCPFallback On would use plain TCP", whose, name,
-                     mptcp_refusal_text(refused));
+                     mptcp_refusal_text(p, refused));
     }
 }
 

@@ -155,7 +155,7 @@ void status_check_host(status_report *report)
             || mptcp_listen_refusal())) {
         status_trouble_add(report->troubles, STATUS_NO_SOCKET, "the kernel "
                            "gives no MPTCP socket, %s",
-                           mptcp_refusal_text(report->refused));
+                           mptcp_refusal_text(report->p, report->refused));
     }
     for (i = 0; i < report->listeners->nelts; i++) {
         const mptcp_counted *one = &APR_ARRAY_IDX(report->listeners, i,

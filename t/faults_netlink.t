@@ -223,6 +223,10 @@ is(status()->{path_manager}, undef, 'no netlink: no path manager');
 like("@{ status()->{obstacles} }", qr/path manager does not answer/, '    which is said');
 unlike(page(), qr/Path manager/, '    and the page shows none');
 
+$faults->set('socket ' . ENOMEM);
+like("@{ status()->{obstacles} }", qr/the kernel gives no MPTCP socket, (?:Cannot allocate|Out of) memory/,
+    'no MPTCP socket at this moment: the status says why');
+
 $faults->set('diag.garbage 0');
 is(status()->{live}, undef, 'garbage: nothing is made of it');
 $faults->set('getifaddrs ' . ENOMEM);
