@@ -12,6 +12,9 @@
  * An address that is announced and is not this host's own (1:1 NAT) is no
  * subflow's local one; there the peers end theirs, when they hear that it has
  * gone.  Which they are is not known here: any that a peer has joined may be.
+ *
+ * An address that has left this host may come back, as when a network is
+ * started anew, and what has no other path goes on then, as it does by TCP.
  */
 
 #include "kernel/private.h"
@@ -41,10 +44,14 @@ typedef struct {
 #define IN_USE 2000
 #define SILENT 500
 
+/* So long one waits for an address to come back, in ms. */
+#define GONE_FOR 60000
+
 typedef struct {
     apr_pool_t *p;
     const mptcp_endpoint *ep;
     int is_translated;                  /* it is not this host's own */
+    int is_gone;                        /* it was, and is not any more */
     apr_hash_t *connections;            /* by token: paths_of */
 } search;
 
@@ -88,7 +95,9 @@ static int note_subflow(const mptcp_socket *found, void *baton)
                      paths);
     }
     if (s->is_translated ? found->joined : ends_at(&found->local, s->ep)) {
-        note_place(&paths->there, found);
+        if (!s->is_gone || found->unheard_ms < GONE_FOR) {
+            note_place(&paths->there, found);
+        }
     }
     else if (!found->stalled) {
         note_place(&paths->elsewhere, found);
@@ -111,10 +120,11 @@ static int is_needed_by(const paths_of *paths)
 }
 
 apr_status_t mptcp_connections_needing(apr_pool_t *p, const mptcp_endpoint *ep,
-                                       int *count)
+                                       int may_be_translated, int *count)
 {
-    search s = { p, ep, mptcp_address_try(p, ep) == EADDRNOTAVAIL,
-                 apr_hash_make(p) };
+    const int is_away = mptcp_address_try(p, ep) == EADDRNOTAVAIL;
+    search s = { p, ep, is_away && may_be_translated,
+                 is_away && !may_be_translated, apr_hash_make(p) };
     apr_hash_index_t *i;
     struct nl_sock *sock;
     apr_status_t rv = mptcp_sock_diag_open(MPTCP_LIST_PATIENCE, &sock);

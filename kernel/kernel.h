@@ -361,10 +361,12 @@ apr_status_t mptcp_sock_diag(struct nl_sock *sock, int protocol,
  * How many live connections of this network namespace, whoever has them, have
  * no working path but those at an endpoint's address?  Takes no privilege on
  * kernels since about 6.15, CAP_NET_ADMIN before.
+ * @param may_be_translated Where the host does not have the address, a router
+ *        translates it to one of its own; else it has left the host
  * @return As mptcp_netlink_ask()
  */
 apr_status_t mptcp_connections_needing(apr_pool_t *p, const mptcp_endpoint *ep,
-                                       int *count);
+                                       int may_be_translated, int *count);
 
 /* ---- host.c: addresses of this host, and their changes ------------------ */
 

@@ -48,11 +48,17 @@ static void say_kept(mptcp_paths_work *work, const mptcp_endpoint *ep,
     said_kept[ep->id & 255] = 1;
 }
 
-/* Must it stay, for connections that have no other path? */
-static int is_needed(mptcp_paths_work *work, const mptcp_endpoint *ep)
+/*
+ * Must it stay, for connections that have no other path?
+ * @param has_left The host has had its address, and has it no more
+ */
+static int is_needed(mptcp_paths_work *work, const mptcp_endpoint *ep,
+                     int has_left)
 {
     int count;
-    apr_status_t rv = mptcp_connections_needing(work->p, ep, &count);
+    apr_status_t rv = mptcp_connections_needing(work->p, ep,
+                                                !has_left && !ep->ifindex,
+                                                &count);
 
     if (work->s && (mptcp_is_shortage(rv) || rv == EAGAIN)) {
         work->again = 1;                /* it will be known */
@@ -133,9 +139,10 @@ static apr_status_t remove_or_change(mptcp_paths_work *work,
                                      mptcp_endpoint *ours)
 {
     const mptcp_wanted *line = mptcp_wanted_at(wanted, ours);
+    int has_left = line && line->missing;
     apr_uint32_t differs;
 
-    if (line && line->missing) {
+    if (has_left) {
         line = NULL;
     }
     differs = line ? line->endpoint.flags ^ ours->flags : 0;
@@ -143,7 +150,7 @@ static apr_status_t remove_or_change(mptcp_paths_work *work,
         && change_in_place(work, ours, line)) {
         return APR_SUCCESS;
     }
-    if (is_needed(work, ours)) {
+    if (is_needed(work, ours, has_left)) {
         return APR_SUCCESS;
     }
     if (differs && !(differs & ~CHANGEABLE)

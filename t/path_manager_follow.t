@@ -278,4 +278,45 @@ ok($httpd->graceful, 'taken away, and a reload');
 is(endpoints(), '10.91.2.2 signal dev s2', '    as written');
 $httpd->stop;
 
+# --- An address leaves while downloads run that came to it
+
+$lab->limits('client', subflows => 2, add_addr_accepted => 2);
+$lab->run($_->[0], qw(tc qdisc replace dev), $_->[1], qw(root tbf rate 20mbit burst 64kb latency 50ms))
+    for ['server', 's1'], ['server', 's2'];
+truncate $httpd->write_file('large'), 200_000_000 or die "large: $!";
+truncate $httpd->write_file('some'), 24_000_000 or die "some: $!";
+ip(qw(address add 10.91.1.77/24 dev s1));
+$httpd->set_conf(<<'END');
+MPTCPListen 80
+MPTCPEndpoint 10.91.1.77 dev s1 signal
+MPTCPEndpoint 10.91.2.2 dev s2 signal
+END
+$httpd->start or BAIL_OUT($httpd->error_log);
+become('two addresses', '10.91.1.77 signal dev s1', '10.91.2.2 signal dev s2');
+my $large = MPTCP::Client->start(lab => $lab, ns => 'client', host => '10.91.1.77', port => 80,
+    path => '/large', mptcp => 1, timeout => 120);
+ok($large->wait_bytes(1_000_000), 'a download comes to one of them');
+ok($lab->wait_until(10, sub { $lab->ss('server', '-tn', 'src', '10.91.2.2') }), '    and joins the other');
+ip(qw(address delete 10.91.1.77/24 dev s1));
+become('the first one is announced no more', '10.91.2.2 signal dev s2');
+my $bytes = $large->bytes;
+ok($large->wait_bytes($bytes + 2_000_000), '    and the download goes on by the other');
+$large->cancel;
+
+# One that has no other path waits for the address to come back, as by TCP: a
+# network that is started anew.
+$lab->limits('client', subflows => 0, add_addr_accepted => 0);
+ip(qw(address add 10.91.1.77/24 dev s1));
+become('the address is back', '10.91.1.77 signal dev s1', '10.91.2.2 signal dev s2');
+my $some = MPTCP::Client->start(lab => $lab, ns => 'client', host => '10.91.1.77', port => 80,
+    path => '/some', mptcp => 1, timeout => 90);
+ok($some->wait_bytes(1_000_000), 'a download by one path alone');
+ip(qw(address delete 10.91.1.77/24 dev s1));
+sleep 14;                                # the parent has looked
+ok(!$some->done, '    stands still without its address');
+ip(qw(address add 10.91.1.77/24 dev s1));
+my $result = $some->wait;
+is("$result->{error}$result->{bytes}", 24_000_000, '    and goes on when that is back');
+$httpd->stop;
+
 done_testing();
