@@ -205,6 +205,12 @@ apr_status_t mptcp_begun_read(mptcp_begun *begun);
 /* libnl's, which need not be included for it */
 struct nl_sock;
 
+/*
+ * What asks the kernel by netlink returns APR_SUCCESS; the kernel's own errno;
+ * EAGAIN: a list that changed while it was given; EIO where the exchange
+ * failed; or ENOMEM.
+ */
+
 /* ---- path_manager.c: endpoints and limits of this network namespace ----- */
 
 /**
@@ -253,7 +259,7 @@ apr_status_t mptcp_pm_open(apr_pool_t *p, mptcp_pm **pm);
 void mptcp_pm_close(apr_pool_t *p, mptcp_pm *pm);
 
 /*
- * Each of these returns as mptcp_netlink_ask().  Reading takes no privilege,
+ * Each of these returns as said of netlink.  Reading takes no privilege,
  * changing takes CAP_NET_ADMIN and is refused with EPERM without.
  */
 apr_status_t mptcp_pm_get_limits(mptcp_pm *pm, mptcp_limits *limits);
@@ -347,7 +353,7 @@ apr_status_t mptcp_sock_diag_open(int patience, struct nl_sock **sock);
  * @param protocol IPPROTO_MPTCP, or IPPROTO_TCP: subflows among them
  * @param filter By mptcp_sock_filter(), or NULL
  * @param take Gets each, and returns non-zero to go on
- * @return As mptcp_netlink_ask()
+ * @return As said of netlink
  */
 apr_status_t mptcp_sock_diag(struct nl_sock *sock, int protocol,
                              const apr_array_header_t *filter,
@@ -363,7 +369,7 @@ apr_status_t mptcp_sock_diag(struct nl_sock *sock, int protocol,
  * kernels since about 6.15, CAP_NET_ADMIN before.
  * @param may_be_translated Where the host does not have the address, a router
  *        translates it to one of its own; else it has left the host
- * @return As mptcp_netlink_ask()
+ * @return As said of netlink
  */
 apr_status_t mptcp_connections_needing(apr_pool_t *p, const mptcp_endpoint *ep,
                                        int may_be_translated, int *count);
@@ -375,7 +381,7 @@ apr_status_t mptcp_connections_needing(apr_pool_t *p, const mptcp_endpoint *ep,
  * scope, without temporary, deprecated and tentative ones of IPv6.
  * @param addresses Set to an array of mptcp_endpoint with family, address and
  *        ifindex
- * @return As mptcp_netlink_ask()
+ * @return As said of netlink
  */
 apr_status_t mptcp_host_addresses(apr_pool_t *p, int ifindex,
                                   apr_array_header_t **addresses);

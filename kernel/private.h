@@ -41,8 +41,7 @@ apr_status_t mptcp_netlink_open(int protocol, int patience,
  * @param read Takes each message of the answer and returns non-zero to go on;
  *        or NULL
  * @param into Its second argument
- * @return APR_SUCCESS; the kernel's own errno; EAGAIN: a list that changed
- *         while it was given; EIO where the exchange failed; ENOMEM
+ * @return As kernel.h says of netlink
  */
 apr_status_t mptcp_netlink_ask(struct nl_sock *sock, struct nl_msg *msg,
                                int (*read)(struct nl_msg *msg, void *into),
