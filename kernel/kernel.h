@@ -45,11 +45,11 @@
     (MPTCP_PM_ADDR_FLAG_SUBFLOW | MPTCP_PM_ADDR_FLAG_FULLMESH \
      | MPTCP_PM_ADDR_FLAG_LAMINAR)
 /*
- * The flags of an interface that is up and has a carrier: IFF_UP, and
+ * Is an interface with these flags up, and has it a carrier?  IFF_UP, and
  * IFF_LOWER_UP, which linux/if.h alone has, as an enumerator.  IFF_RUNNING
  * comes up to a second later.
  */
-#define MPTCP_LINK_UP (1U << 0 | 1U << 16)
+#define MPTCP_IS_LINK_UP(flags) (!(~(flags) & (1U << 0 | 1U << 16)))
 #ifndef SOL_MPTCP
 #define SOL_MPTCP 284                   /* Linux 5.16, as is MPTCP_INFO */
 #endif

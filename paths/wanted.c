@@ -89,7 +89,6 @@ static int is_address(const struct sockaddr *sa, const mptcp_endpoint *ep)
 /* Which interface has the address: the one named, if it is that. */
 static void look_at_interface(finding *f, mptcp_wanted *one)
 {
-    const unsigned int up = MPTCP_LINK_UP;
     const struct ifaddrs *ifa;
 
     for (ifa = f->addresses; ifa; ifa = ifa->ifa_next) {
@@ -101,7 +100,7 @@ static void look_at_interface(finding *f, mptcp_wanted *one)
                               == one->endpoint.ifindex;
 
             one->other_dev = is_named ? NULL : name;
-            one->down_dev = (ifa->ifa_flags & up) == up ? NULL : name;
+            one->down_dev = MPTCP_IS_LINK_UP(ifa->ifa_flags) ? NULL : name;
             if (is_named) {
                 break;
             }

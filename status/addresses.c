@@ -28,7 +28,6 @@ const char *status_end_text(const mptcp_end *end,
 
 apr_hash_t *status_interfaces_read(apr_pool_t *p)
 {
-    const unsigned int up = MPTCP_LINK_UP;
     apr_hash_t *interfaces = apr_hash_make(p);
     const struct ifaddrs *ifa;
 
@@ -40,7 +39,7 @@ apr_hash_t *status_interfaces_read(apr_pool_t *p)
             status_interface *one = apr_palloc(p, sizeof(*one));
 
             one->name = ifa->ifa_name;
-            one->is_down = (ifa->ifa_flags & up) != up;
+            one->is_down = !MPTCP_IS_LINK_UP(ifa->ifa_flags);
             apr_hash_set(interfaces, address, length, one);
         }
     }

@@ -138,9 +138,7 @@ static void check_switches(const host_report *r)
 /* An address that clients might be told of. */
 static int may_be_announced(const struct ifaddrs *ifa)
 {
-    const unsigned int up = IFF_UP | IFF_RUNNING;
-
-    if (!ifa->ifa_addr || (ifa->ifa_flags & up) != up
+    if (!ifa->ifa_addr || !MPTCP_IS_LINK_UP(ifa->ifa_flags)
         || (ifa->ifa_flags & IFF_LOOPBACK)) {
         return 0;
     }
