@@ -4,15 +4,16 @@
 # those of bench/expected.txt.
 #
 #   rate ...     MB/s of a download or upload over two paths
-#   stall ...    seconds that nothing comes when one of them goes
+#   stall        seconds that nothing comes when one of them goes, the middle of
+#                24 times
 #   time ...     nanoseconds that httpd takes for a request, in user space and in
 #                the kernel: in virtual time these are instructions
 #   calls ...    system calls of httpd for a request
 #
 # For a guest in virtual time: see docs/benchmarks.md.  What it found is in
 # check.txt, in the form of expected.txt; the exit status is 1 if a figure
-# differs from the expected one by more than 2 % (rates), 5 % (requests) or 100 %
-# (stalls), or is in one list only.
+# differs from the expected one by more than 2 % (rates and stalls) or 5 %
+# (requests), or is in one list only.
 
 use strict;
 use warnings;
@@ -28,8 +29,7 @@ use Bench::Server;
 use Bench::Wan;
 use MPTCP::Client;
 
-# A stall is made of timers that double, and has no middle.
-my %TOLERANCE = (rate => 0.02, time => 0.05, calls => 0.05, stall => 1);
+my %TOLERANCE = (rate => 0.02, time => 0.05, calls => 0.05, stall => 0.02);
 
 if (!MPTCP::Sandbox::inside()) {
     my $why = Bench::Wan::prepare('cubic');
@@ -76,16 +76,21 @@ sub paths {
     $r = MPTCP::Client::get(%client, path => '/sink', upload => $file, keep => 1);
     note('rate upload', '%.3f', intact($r, $r->{body} =~ /"md5":"(\w+)"/, $md5, 12e6)
         / $r->{seconds} / 1e6);
-    for my $path (2, 1) {
+    # A stall is made of the kernel's timers: 0.22 s, 0.26, 0.41 or more, as they
+    # happen to stand; most are 0.26.
+    my @stalls;
+    for my $path ((1, 2) x 12) {
         my $transfer = MPTCP::Client->start(%client, path => '/file');
         $transfer->wait_bytes(4e6);
         $lab->cut($path);
         $r = $transfer->wait;
         intact($r, $r->{md5}, $md5);
-        note("stall path $path", '%.3f', $r->{longest_stall});
+        push @stalls, $r->{longest_stall};
         $lab->restore($path);
         sleep 1;
     }
+    $bench->say('stalls ' . join ' ', map { sprintf '%.3f', $_ } sort { $a <=> $b } @stalls);
+    note('stall', '%.3f', Bench::median(@stalls));
     return;
 }
 
@@ -126,7 +131,7 @@ sub listeners {
         }
         $httpd->stop;
         for my $kept (1, 0) {
-            my $calls = Bench::Cost::system_calls($lab, $case, $kept, 50, 250);
+            my $calls = Bench::Cost::system_calls($lab, $case, $kept, 50, 250, mpm => 'prefork');
             note("calls $name " . ($kept ? 'kept' : 'new'), '%.2f', $calls->{all});
         }
     }

@@ -66,8 +66,8 @@ sub instructions {
 # System calls of a request by their names, by strace, in the same way; `all` is
 # their sum but for futex: how often threads wake each other is chance.
 sub system_calls {
-    my ($lab, $case, $kept, $few, $many) = @_;
-    my @calls = map { _strace($lab, $case, $kept, $_) } $few, $many;
+    my ($lab, $case, $kept, $few, $many, %o) = @_;
+    my @calls = map { _strace($lab, $case, $kept, $_, %o) } $few, $many;
     my %calls = map { $_ => ($calls[1]{$_} - ($calls[0]{$_} // 0)) / ($many - $few) }
         keys $calls[1]->%*;
     my $all = 0;
@@ -77,8 +77,8 @@ sub system_calls {
 
 # Runs it under a tool for so many requests.
 sub _under {
-    my ($lab, $case, $kept, $requests, @tool) = @_;
-    my $httpd = httpd($lab, $case, args => ['-X'], before => \@tool,
+    my ($lab, $case, $kept, $requests, $tool, %o) = @_;
+    my $httpd = httpd($lab, $case, %o, args => ['-X'], before => $tool,
         ready => sub { scalar $lab->ss(undef, '-tl', 'sport = :80') });
     $httpd->start or die $httpd->error_log;
     Bench::Requests::make(protocol => $case->{protocol}, kept => $kept, count => $requests);
@@ -93,8 +93,8 @@ sub _callgrind {
     my ($lab, $case, $kept, $requests) = @_;
     my $out = File::Temp->new(TMPDIR => 1);
     chmod 0666, "$out";                  # it is no longer root when it writes that
-    _under($lab, $case, $kept, $requests, qw(valgrind --quiet --tool=callgrind),
-        "--callgrind-out-file=$out", '--log-file=/dev/null');
+    _under($lab, $case, $kept, $requests, [qw(valgrind --quiet --tool=callgrind),
+        "--callgrind-out-file=$out", '--log-file=/dev/null']);
     open my $file, '<', "$out" or die "$out: $!\n";
     while (my $line = <$file>) {
         return $1 if $line =~ /^(?:summary|totals):\s*(\d+)/;
@@ -103,9 +103,9 @@ sub _callgrind {
 }
 
 sub _strace {
-    my ($lab, $case, $kept, $requests) = @_;
+    my ($lab, $case, $kept, $requests, %o) = @_;
     my $out = File::Temp->new(TMPDIR => 1);
-    _under($lab, $case, $kept, $requests, qw(strace -f -c -o), "$out");
+    _under($lab, $case, $kept, $requests, [qw(strace -f -c -o), "$out"], %o);
     open my $file, '<', "$out" or die "$out: $!\n";
     my %calls = map { /^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$/ && $2 ne 'total'
         ? ($2 => $1) : () } <$file>;
