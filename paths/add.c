@@ -106,6 +106,18 @@ static void say_of_host(mptcp_paths_work *work, const mptcp_wanted *one,
     }
 }
 
+/* What was not in force is there: it has stayed, or somebody has added it. */
+static void say_back(mptcp_paths_work *work, const mptcp_wanted *one)
+{
+    const apr_status_t refused = line_note[one->line].refused;
+
+    if (refused != APR_SUCCESS && refused != WAITS) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, work->s,
+                     "MPTCPEndpoint %s is in force now",
+                     mptcp_endpoint_text(work->p, &one->endpoint, one->dev));
+    }
+}
+
 /* Add one, or say why not; but not again what has been said. */
 static void add_endpoint(mptcp_paths_work *work, const mptcp_wanted *one)
 {
@@ -283,6 +295,9 @@ apr_status_t mptcp_add_missing(mptcp_paths_work *work,
         say_of_host(work, one, mptcp_endpoint_text(work->p, &one->endpoint,
                                                    one->dev));
         if (present) {
+            if (work->follows && !one->is_of_interface) {
+                say_back(work, one);
+            }
             line_note[one->line].refused = APR_SUCCESS;
             line_note[one->line].is_anothers
                 = !mptcp_paths_state_find(work->state, present);

@@ -317,6 +317,8 @@ ok(!$some->done, '    stands still without its address');
 ip(qw(address add 10.91.1.77/24 dev s1));
 my $result = $some->wait;
 is("$result->{error}$result->{bytes}", 24_000_000, '    and goes on when that is back');
+ok($lab->wait_until(25, sub { ((said('10.91.1.77 dev s1 signal'))[-1] // '') =~ /is in force now/ }),
+    '    which the log says') or diag join "\n", said('10.91.1.77');
 $httpd->stop;
 
 done_testing();
