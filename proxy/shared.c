@@ -186,15 +186,14 @@ static apr_hash_t *direct_by_name(line_reader *reader,
                                   const proxy_server_conf *conf)
 {
     apr_hash_t *by_name = apr_hash_get(reader->direct, &conf->workers,
-                                       sizeof(conf->workers));
+                                       sizeof(void *));
     int i;
 
     if (by_name) {
         return by_name;
     }
     by_name = apr_hash_make(reader->p);
-    apr_hash_set(reader->direct, &conf->workers, sizeof(conf->workers),
-                 by_name);
+    apr_hash_set(reader->direct, &conf->workers, sizeof(void *), by_name);
     for (i = conf->workers->nelts - 1; i >= 0; i--) {
         proxy_worker *worker = &APR_ARRAY_IDX(conf->workers, i, proxy_worker);
 
