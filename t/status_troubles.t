@@ -134,7 +134,7 @@ $_->stop for $announcing, $other;
     ok($lab->wait_until(20, sub { $lab->counter('server', 'MPTcpExtMPJoinSynRx') >= $asked + 3 }),
         'joins whose answers do not arrive');
     my ($one) = grep { $_->{kind} eq 'joins refused' } @{ status()->{troubles} };
-    like($one->{what} // '', qr/3 of 3 joins were answered, and never finished/, '... the page says so');
+    like($one->{what} // '', qr/[3-9] of [3-9] joins were answered, and never finished/, '... the page says so');
     like($one->{remedy} // '', qr/ip route get CLIENT from ADDRESS/, '... and what to do');
     $lab->run('client', qw(nft delete table ip t));
     $_->close for @open;
