@@ -250,8 +250,9 @@ static listen_line *find(apr_hash_t *lines, const mptcp_listener_id *id)
 }
 
 /*
- * Core drops a listener of the IPv4 wildcard beside that of IPv6, in whatever
- * order, where the latter serves both: so it is that which is to be MPTCP.  (A
+ * Core drops a listener of the IPv4 wildcard for that of IPv6, which serves
+ * both, if the latter comes before it or next behind it: then it is the latter
+ * that is to be MPTCP.  Further behind, core binds both or does not start.  (A
  * line without an address must come first, else core refuses the two.)
  */
 static int stands_for_ipv4(const listen_line *plain, apr_hash_t *mptcp)
@@ -259,9 +260,11 @@ static int stands_for_ipv4(const listen_line *plain, apr_hash_t *mptcp)
     const mptcp_listener_id ipv4 = {
         .host = "0.0.0.0", .port = plain->id.port
     };
+    const listen_line *other = find(mptcp, &ipv4);
 
+    /* both are in one array */
     return (!plain->id.host || strcmp(plain->id.host, "::") == 0)
-           && find(mptcp, &ipv4);
+           && other && (other > plain || other + 1 == plain);
 }
 
 static void enter(apr_hash_t *mptcp, listen_line *line, apr_pool_t *pconf,
