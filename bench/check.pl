@@ -29,7 +29,7 @@ use Bench::Server;
 use Bench::Wan;
 use MPTCP::Client;
 
-my %TOLERANCE = (rate => 0.02, time => 0.05, calls => 0.05, stall => 0.02);
+my %TOLERANCE = (rate => 0.02, time => 0.02, calls => 0.02, stall => 0.02);
 
 if (!MPTCP::Sandbox::inside()) {
     my $why = Bench::Wan::prepare('cubic');
@@ -191,7 +191,7 @@ sub workers {
     return;
 }
 
-# Nanoseconds a request, the least of five times: how often event's threads wake each
+# Nanoseconds a request, the least of twelve times: how often event's threads wake each
 # other is chance, and takes up to 8 %.
 sub timed {
     my ($pid, %o) = @_;
@@ -207,7 +207,7 @@ sub timed {
     };
     $make->(100);
     my @times;
-    for (1 .. 5) {
+    for (1 .. 12) {
         my $before = Bench::Requests::processor_time($pid);
         $make->(200);
         push @times, (Bench::Requests::processor_time($pid) - $before) / 200;

@@ -129,7 +129,7 @@ for my $mptcp (0, 1) {
 ok($wrk && $h2load, 'wrk and h2load are there');
 
 my %total = (requests => 0, failed => 0, victims => 0, kills => 0, reloads => 0,
-    'HTTP/2' => 0, 'asked again' => 0, h2load => 0, 'h2load told to go away' => 0);
+    'HTTP/2' => 0, 'asked again' => 0, 'closed unanswered' => 0, h2load => 0, 'h2load told to go away' => 0);
 my $which = 0;
 my $end = time + $SECONDS;
 for (my $slice = 0; time < $end; $slice++) {
@@ -157,9 +157,10 @@ for (my $slice = 0; time < $end; $slice++) {
     }
     # they end by themselves
     wait_for_loads();
-    my ($requests, $failed, $what, $again) = results(grep { !is_by(qr/h2load/, $_) } @files);
+    my ($requests, $failed, $what, $again, $closed) = results(grep { !is_by(qr/h2load/, $_) } @files);
     $total{requests} += $requests;
     $total{'asked again'} += $again;
+    $total{'closed unanswered'} += $closed if !$kills;
     $total{'HTTP/2'} += (results(grep { is_by(qr/soak_http2/, $_) } @files))[0];
     my ($by_h2load, $away) = results(grep { is_by(qr/h2load/, $_) } @files);
     $total{h2load} += $by_h2load;
@@ -180,6 +181,10 @@ is($total{failed}, 0, 'no request has failed but those of the killed');
 # does not, and calls it failed.
 cmp_ok($total{'h2load told to go away'}, '<=', 2 + $total{h2load} / 50,
     'few requests of HTTP/2 are told to try again');
+# On a slow machine it closes such a connection without a word, too: 21 of 6,816
+# requests in 125 reloads under t/under/asan without the module.
+cmp_ok($total{'closed unanswered'}, '<=', 6 + $total{'HTTP/2'} / 50,
+    '    and few must try again without being told');
 cmp_ok($total{requests}, '>', 100 * $SECONDS / 10, 'there were requests');
 cmp_ok($total{$_}, '>', $SECONDS, "    and some of HTTP/2 ($_)") for $http2 ? 'HTTP/2' : (), 'h2load';
 diag(join ', ', map {"$total{$_} $_"} sort keys %total);
@@ -252,10 +257,10 @@ sub is_by {
 }
 
 # (requests, how many of them failed, what was printed of that, how many were
-# asked again)
+# asked again, of how many of these the connection was closed without a word)
 sub results {
     my (@files) = @_;
-    my ($requests, $failed, $what, $again) = (0, 0, '', 0);
+    my ($requests, $failed, $what, $again, $closed) = (0, 0, '', 0, 0);
     for my $file (@files) {
         open my $in, '<', $file or die "$file: $!";
         my $text = do { local $/; <$in> } // '';
@@ -269,8 +274,9 @@ sub results {
         $what .= $text if $bad;
         $failed += $bad;
         $again += $_ for $text =~ /^asked again: (\d+)/mg;
+        $closed += $_ for $text =~ /^closed unanswered: (\d+)/mg;
     }
-    return ($requests, $failed, $what, $again);
+    return ($requests, $failed, $what, $again, $closed);
 }
 
 sub mptcp_ports {
