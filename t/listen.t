@@ -8,6 +8,7 @@ use Test::More;
 use MPTCP::Client;
 use MPTCP::Httpd;
 use MPTCP::Lab;
+use MPTCP::Session;
 
 MPTCP::Lab->enter;
 
@@ -128,9 +129,6 @@ Listen $address:81
     SetHandler mptcp-status
 </Location>
 END
-    # Much more than the send buffer: once the server has closed its side, the
-    # kernel refuses joins.
-    $httpd->write_file('large', 'x' x 40_000_000);
     # Each child knows all of them, though it listens in one bucket: the page is
     # the same, whichever is asked. (Of two, 20 are one child's in a million.)
     my %obstacles;
@@ -157,13 +155,19 @@ END
         # A listener with TCP_DEFER_ACCEPT would drop the joins.  Eight
         # connections meet every bucket of two, but for one time in 128.
         my $before = $lab->counter('server', 'MPTcpExtMPJoinAckRx');
-        served_by_mptcp("connection $_", '10.91.1.2', 82, path => '/large') for 1 .. 8;
+        my $joined = sub { $lab->counter('server', 'MPTcpExtMPJoinAckRx') - $before };
+        my @sessions = map { MPTCP::Session->open(lab => $lab, ns => 'client', host => '10.91.1.2',
+            port => 82, mptcp => 1) } 1 .. 8;
+        is(scalar(grep { $_->get('/file')->{status} == 200 } @sessions), 8, '... and serves');
+        # while they are open: a join that comes later is refused
+        $lab->wait_until(3, sub { $joined->() >= 8 });
+        $_->close for @sessions;
         if (MPTCP::Httpd::since('2.5')) {    # trunk makes the duplicates out of our reach
             like($httpd->error_log, qr{mptcp:notice.*with ListenCoresBucketsRatio this httpd uses second paths late},
                 '... that joins do not happen in all buckets is said');
             next;
         }
-        is($lab->counter('server', 'MPTcpExtMPJoinAckRx') - $before, 8, '... joins happen in all buckets');
+        is($joined->(), 8, '... joins happen in all buckets');
     }
 }
 
