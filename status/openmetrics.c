@@ -204,11 +204,13 @@ static int is_time(int value)
     return value == PATH_RTT_MEDIAN || value == PATH_RTT_WORST;
 }
 
-static void path_samples(const writer *w, const apr_array_header_t *list,
-                         const char *name, int value)
+static void path_family(const writer *w, const char *name,
+                        const apr_array_header_t *list, int value,
+                        const char *help)
 {
     int i;
 
+    family(w, name, 0, help);
     for (i = 0; i < list->nelts; i++) {
         const status_path *path = &APR_ARRAY_IDX(list, i, status_path);
         const apr_uint64_t values[] = {
@@ -225,14 +227,6 @@ static void path_samples(const writer *w, const apr_array_header_t *list,
                        values[value] / 1000000.0);
         }
     }
-}
-
-static void path_family(const writer *w, const char *name,
-                        const apr_array_header_t *list, int value,
-                        const char *help)
-{
-    family(w, name, 0, help);
-    path_samples(w, list, name, value);
 }
 
 static void paths_families(const writer *w, const apr_array_header_t *list)
