@@ -13,8 +13,6 @@ package MPTCP::Faults;
 
 use strict;
 use warnings;
-use Cwd ();
-use File::Basename qw(dirname);
 use File::Temp ();
 use MPTCP::Client;
 use MPTCP::Httpd;
@@ -27,7 +25,7 @@ sub new {
     my $self = bless { load => $o{load} // [], lab => MPTCP::Lab->new->add_host('host'),
         dir => File::Temp->newdir(TMPDIR => 1) }, $class;
     chmod 0755, "$self->{dir}";
-    $self->{library} = $self->build('fault', '-ldl');
+    $self->{library} = $self->build('fault');
     $self->set('');
     return $self;
 }
@@ -37,10 +35,7 @@ sub lab { return $_[0]{lab} }
 # The name of a shared object, built of one of the sources in t/fault.
 sub build {
     my ($self, $name, @flags) = @_;
-    my $object = "$self->{dir}/$name.so";
-    $self->{lab}->run(undef, split(' ', $ENV{CC} || 'cc'), qw(-O1 -shared -fPIC -o), $object,
-        dirname(Cwd::abs_path(__FILE__)) . "/../../fault/$name.c", @flags);
-    return $object;
+    return MPTCP::Httpd::build_library($name, $self->{dir}, @flags);
 }
 
 # The environment that makes faults of what is run with it.

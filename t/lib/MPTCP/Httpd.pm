@@ -74,17 +74,22 @@ sub new {
     return $self;
 }
 
-# The name of a shared object in the server root, for LD_PRELOAD, made of one of
-# the sources in t/fault: once for each script.
+# The name of a shared object in a directory, made of one of the sources in t/fault.
+sub build_library {
+    my ($name, $directory, @flags) = @_;
+    my $library = "$directory/$name.so";
+    system(split(' ', $ENV{CC} || 'cc'), qw(-O1 -shared -fPIC -o), $library,
+        _top() . "/t/fault/$name.c", @flags, '-ldl') == 0
+        or die "MPTCP::Httpd: $name.c cannot be compiled\n";
+    return $library;
+}
+
+# The name of one in the server root, for LD_PRELOAD: built once for each script.
 sub _library {
     my ($self, $name) = @_;
     $built //= File::Temp->newdir('httpd-XXXXXX', TMPDIR => 1);
-    my $library = "$built/$name.so";
-    -e $library
-        or system(split(' ', $ENV{CC} || 'cc'), qw(-O1 -shared -fPIC -o), $library,
-            _top() . "/t/fault/$name.c", '-ldl') == 0
-        or die "MPTCP::Httpd: $name.c cannot be compiled\n";
-    File::Copy::copy($library, "$self->{root}/$name.so");
+    build_library($name, $built) if !-e "$built/$name.so";
+    File::Copy::copy("$built/$name.so", "$self->{root}/$name.so");
     return "$self->{root}/$name.so";
 }
 
