@@ -32,19 +32,28 @@ if ($has_ipv6) {
     ip(qw(address add fd92:4::3/64 dev d4 nodad preferred_lft 0));    # deprecated
 }
 
-my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'server', conf => <<'END');
-MPTCPListen 80
+my $httpd = MPTCP::Httpd->new(lab => $lab, ns => 'server');
+start_with(<<'END');
 MPTCPEndpoint 10.92.1.2 dev d1 subflow
 MPTCPEndpoint 10.92.2.2 dev d2 signal
 MPTCPEndpoint 10.92.3.2 dev d3 signal
 MPTCPEndpoint dev d4 signal
 MPTCPEndpoint 10.92.5.2 signal
 MPTCPEndpoint dev d9 signal backup
-<Location /mptcp>
+END
+
+# An MPTCP listener with a status page, and these lines.
+sub start_with {
+    my ($lines) = @_;
+    $httpd->set_conf(<<"END");
+MPTCPListen 80
+$lines<Location /mptcp>
     SetHandler mptcp-status
 </Location>
 END
-$httpd->start or BAIL_OUT($httpd->error_log);
+    $httpd->start or BAIL_OUT($httpd->error_log);
+    return;
+}
 
 sub endpoints { return join "\n", sort map {s/ id \d+//r} $lab->endpoints('server') }
 
@@ -148,15 +157,10 @@ is(endpoints(), '', 'a stop removes all');
 
 ip(qw(address delete 10.92.2.2/24 dev d2));
 ip(qw(address delete 10.92.5.2/24 dev d5));
-$httpd->set_conf(<<'END');
-MPTCPListen 80
+start_with(<<'END');
 MPTCPEndpoint 10.92.2.2 dev d2 signal
 MPTCPEndpoint 10.92.5.2 signal
-<Location /mptcp>
-    SetHandler mptcp-status
-</Location>
 END
-$httpd->start or BAIL_OUT($httpd->error_log);
 ip(qw(address add 10.92.5.2/24 dev d5));
 ip(qw(address add 10.92.2.2/24 dev d2));
 become('both addresses are there', '10.92.2.2 signal dev d2', '10.92.5.2 signal');
@@ -174,16 +178,11 @@ $lab->sysctl('server', "net.$_.ip_nonlocal_bind", 1) for 'ipv4', $has_ipv6 ? 'ip
 # the second of its network: the route to it has the first as its source
 ip(qw(address add 10.92.2.9/24 dev d2));
 ip(qw(address add fd92:4::9/64 dev d4 nodad)) if $has_ipv6;
-$httpd->set_conf(<<"END");
-MPTCPListen 80
+start_with(<<"END");
 MPTCPEndpoint 10.92.2.9 dev d2 signal
 MPTCPEndpoint 198.51.100.9 signal
 @{[ $has_ipv6 ? 'MPTCPEndpoint fd92:4::9 dev d4 signal' : '' ]}
-<Location /mptcp>
-    SetHandler mptcp-status
-</Location>
 END
-$httpd->start or BAIL_OUT($httpd->error_log);
 my @outer = '198.51.100.9 signal';
 become('any address can be bound to', '10.92.2.9 signal dev d2', @outer,
     $has_ipv6 ? 'fd92:4::9 signal dev d4' : ());
@@ -212,36 +211,30 @@ $httpd->stop;
 
 ip(qw(address add 10.91.2.77/24 dev s2 label s2:1));
 ip(qw(link property add dev s2 altname enp2s0));
-$httpd->set_conf(<<'END');
-MPTCPListen 80
+start_with(<<'END');
 MPTCPEndpoint 10.91.2.77 dev s2 signal
 MPTCPEndpoint 10.91.2.2 dev enp2s0 signal
-<Location /mptcp>
-    SetHandler mptcp-status
-</Location>
 END
-$httpd->start or BAIL_OUT($httpd->error_log);
 become('an alias and an altname', '10.91.2.77 signal dev s2', '10.91.2.2 signal dev s2');
 is(join("\n", said('10.91.2.77 dev s2'), said('10.91.2.2 dev enp2s0')), '', '    are no other interfaces')
     or diag $httpd->error_log;
 my %interface = map { $_->{address} => $_->{interface} } @{ page()->{paths} };
 is($interface{'10.91.2.77'}, 's2', '    on the page, too');
 $httpd->stop;
+$httpd->set_conf("MPTCPListen 80\n");
+$httpd->start or BAIL_OUT($httpd->error_log);
+unlike($httpd->error_log, qr/dev s2:1/, '    nor one more to be announced');
+$httpd->stop;
 
 # --- An interface all of whose addresses have lines of their own: that of the
 # interface is for what is to come, and nothing is wrong
 
 ip(qw(address delete fd91:2::2/64 dev s2)) if $has_ipv6;
-$httpd->set_conf(<<'END');
-MPTCPListen 80
+start_with(<<'END');
 MPTCPEndpoint 10.91.2.77 dev s2 signal backup
 MPTCPEndpoint 10.91.2.2 dev s2 signal
 MPTCPEndpoint dev s2 signal
-<Location /mptcp>
-    SetHandler mptcp-status
-</Location>
 END
-$httpd->start or BAIL_OUT($httpd->error_log);
 become('each address has a line', '10.91.2.77 signal backup dev s2', '10.91.2.2 signal dev s2');
 is(join("\n", said('dev s2'), @{ page()->{obstacles} }), '', '    nothing is missing');
 ip(qw(address add 10.91.2.78/24 dev s2));
@@ -249,24 +242,14 @@ become('one more comes', '10.91.2.77 signal backup dev s2', '10.91.2.2 signal de
     '10.91.2.78 signal dev s2');
 ip(qw(address delete 10.91.2.78/24 dev s2));
 $httpd->stop;
-
-$httpd->set_conf("MPTCPListen 80\n");
-$httpd->start or BAIL_OUT($httpd->error_log);
-unlike($httpd->error_log, qr/dev s2:1/, '    nor one more to be announced');
-$httpd->stop;
 ip(qw(address delete 10.91.2.77/24 dev s2));
 
 # --- Somebody else's in the way
 
 $lab->endpoint('server', '10.91.2.2', dev => 's2', 'subflow');
-$httpd->set_conf(<<'END');
-MPTCPListen 80
+start_with(<<'END');
 MPTCPEndpoint 10.91.2.2 dev s2 signal
-<Location /mptcp>
-    SetHandler mptcp-status
-</Location>
 END
-$httpd->start or BAIL_OUT($httpd->error_log);
 my ($id) = map {/ id (\d+)/} $lab->endpoints('server');
 for my $text (join("\n", @{ page()->{obstacles} }), join "\n", said('10.91.2.2')) {
     like($text, qr/10\.91\.2\.2 dev s2 id $id subflow.*'ip mptcp endpoint delete id $id'.*nmcli/,
